@@ -1,0 +1,25 @@
+"""Launch plans: what a candidate allocates and launches, as data that is checked before it runs."""
+
+from metalgen.plan.expression import Expression, TensorType, parse_expression
+from metalgen.plan.schema import (
+    Allocation,
+    AtenStep,
+    ConstantArgument,
+    KernelStep,
+    LaunchPlan,
+    TensorArgument,
+    parse_plan,
+)
+
+__all__ = [
+    "Allocation",
+    "AtenStep",
+    "ConstantArgument",
+    "Expression",
+    "KernelStep",
+    "LaunchPlan",
+    "TensorArgument",
+    "TensorType",
+    "parse_expression",
+    "parse_plan",
+]
