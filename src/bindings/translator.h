@@ -1,0 +1,14 @@
+// Lets a Python callable translate kernels for the software device.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "device.h"
+
+namespace metalgen {
+
+// `translate(kernel, constants, variant)` returns an object with `address` and `threadgroup_bytes`
+// (metalgen.software.NativeKernel), kept alive as long as its code may run.
+Translator make_translator(pybind11::object translate);
+
+}  // namespace metalgen

@@ -1,0 +1,245 @@
+// Runs the threadgroups of one dispatch, on the calling thread while that is the faster way.
+#include "software/pipeline.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <utility>
+
+#include "software/arena.h"
+#include "software/threadgroup.h"
+
+namespace metalgen {
+namespace {
+
+constexpr std::uint32_t kMaxTotalThreads = 1024;
+
+// Waking workers and waiting for them costs about this much; shorter work stays with the caller.
+constexpr double kSharingSeconds = 15e-6;
+
+using Clock = std::chrono::steady_clock;
+using Pointers = std::array<std::byte*, kMaxBuffers>;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::size_t round_to_line(std::size_t bytes) {
+  return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+}
+
+// The memory that one host thread lends to the threadgroups it runs, one after another.
+class Scratch {
+ public:
+  std::byte* threadgroup_memory(std::size_t bytes) {
+    if (bytes > size_) {
+      shared_.reset();
+      memory_ = shared_.allocate(bytes);
+      size_ = bytes;
+    }
+    return memory_;
+  }
+
+  Arena frames;
+
+ private:
+  Arena shared_;
+  std::byte* memory_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+Scratch& scratch() {
+  thread_local Scratch scratch;
+  return scratch;
+}
+
+// Called by generated code, which no exception can cross: without memory the process ends.
+std::byte* allocate_frame(Threadgroup* threadgroup, std::uint64_t bytes) noexcept {
+  return static_cast<Arena*>(threadgroup->arena)->allocate(bytes);
+}
+
+Extent position_of(std::uint64_t index, const Extent& groups) {
+  const std::uint64_t row = index / groups[0];
+  return {static_cast<std::uint32_t>(index % groups[0]),
+          static_cast<std::uint32_t>(row % groups[1]), static_cast<std::uint32_t>(row / groups[1])};
+}
+
+void step(Extent& position, const Extent& groups) {
+  if (++position[0] < groups[0]) return;
+  position[0] = 0;
+  if (++position[1] < groups[1]) return;
+  position[1] = 0;
+  ++position[2];
+}
+
+bool lies_in_rows(const Extent& size) { return size[0] % kSimdWidth == 0 || size[1] * size[2] == 1; }
+
+// Whether the grid has threadgroups of each kind.
+struct Kinds {
+  bool rows = false;
+  bool any = false;
+};
+
+Kinds kinds_of(const Geometry& geometry) {
+  Kinds kinds;
+  for (int corner = 0; corner < 8; ++corner) {
+    Extent position{};
+    for (int axis = 0; axis < 3; ++axis)
+      if (corner >> axis & 1) position[axis] = geometry.groups[axis] - 1;
+    (lies_in_rows(geometry.size_at(position)) ? kinds.rows : kinds.any) = true;
+  }
+  return kinds;
+}
+
+Pointers pointers_of(std::span<const Binding> bindings) {
+  Pointers pointers{};
+  for (const Binding& binding : bindings) {
+    if (const auto* memory = std::get_if<BoundMemory>(&binding.source))
+      pointers[binding.index] = reinterpret_cast<std::byte*>(memory->handle) + memory->offset;
+    else  // kernels only read `constant` copies
+      pointers[binding.index] =
+          const_cast<std::byte*>(std::get<std::span<const std::byte>>(binding.source).data());
+  }
+  return pointers;
+}
+
+double thread_count(const Extent& size) { return double(size[0]) * size[1] * size[2]; }
+
+}  // namespace
+
+// One dispatch, as every host thread that takes part sees it.
+class SoftwarePipeline::Run {
+ public:
+  Run(const Dispatch& dispatch, const NativeCode* any, const NativeCode* rows)
+      : dispatch_(dispatch), any_(any), rows_(rows), buffers_(pointers_of(dispatch.bindings)) {
+    for (const NativeCode* code : {any, rows})
+      if (code) static_bytes_ = std::max(static_bytes_, round_to_line(code->threadgroup_bytes));
+    for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
+      dynamic_bytes_ += round_to_line(memory.bytes);
+  }
+
+  const Geometry& geometry() const { return dispatch_.geometry; }
+
+  // Runs the threadgroups numbered [begin, end) on this host thread.
+  void operator()(std::uint64_t begin, std::uint64_t end) const {
+    Scratch& mine = scratch();
+    std::byte* shared = mine.threadgroup_memory(static_bytes_ + dynamic_bytes_);
+    const Pointers shared_pointers = threadgroup_pointers(shared + static_bytes_);
+    const Geometry& geometry = dispatch_.geometry;
+    Extent position = position_of(begin, geometry.groups);
+    for (std::uint64_t index = begin; index < end; ++index, step(position, geometry.groups)) {
+      const Extent size = geometry.size_at(position);
+      Threadgroup threadgroup = describe(position, size);
+      threadgroup.threadgroup_buffers = shared_pointers.data();
+      threadgroup.threadgroup_memory = shared;
+      threadgroup.arena = &mine.frames;
+      (lies_in_rows(size) ? rows_ : any_)->entry(&threadgroup);
+      mine.frames.reset();
+    }
+  }
+
+ private:
+  Pointers threadgroup_pointers(std::byte* memory) const {
+    Pointers pointers{};
+    for (const ThreadgroupMemory& wanted : dispatch_.threadgroup_memory) {
+      pointers[wanted.index] = memory;
+      memory += round_to_line(wanted.bytes);
+    }
+    return pointers;
+  }
+
+  Threadgroup describe(const Extent& position, const Extent& size) const {
+    const Geometry& geometry = dispatch_.geometry;
+    Threadgroup threadgroup{};
+    threadgroup.buffers = buffers_.data();
+    threadgroup.allocate = allocate_frame;
+    for (int axis = 0; axis < 3; ++axis) {
+      threadgroup.position[axis] = position[axis];
+      threadgroup.size[axis] = size[axis];
+      threadgroup.full_size[axis] = geometry.group_size[axis];
+      threadgroup.grid[axis] = geometry.grid[axis];
+      threadgroup.groups[axis] = geometry.groups[axis];
+    }
+    return threadgroup;
+  }
+
+  const Dispatch& dispatch_;
+  const NativeCode* const any_;
+  const NativeCode* const rows_;
+  const Pointers buffers_;
+  std::size_t static_bytes_ = 0;
+  std::size_t dynamic_bytes_ = 0;
+};
+
+SoftwarePipeline::SoftwarePipeline(std::string kernel, std::vector<FunctionConstant> constants,
+                                   std::shared_ptr<const Translator> translator,
+                                   std::shared_ptr<ThreadPool> pool)
+    : kernel_(std::move(kernel)),
+      constants_(std::move(constants)),
+      translator_(std::move(translator)),
+      pool_(std::move(pool)),
+      // Unknown yet: the first dispatch is shared at once, however small.
+      thread_seconds_(1) {}
+
+std::uint32_t SoftwarePipeline::max_total_threads() const { return kMaxTotalThreads; }
+
+const NativeCode& SoftwarePipeline::code(Variant variant) {
+  Slot& slot = variant == Variant::kRows ? rows_ : any_;
+  if (const NativeCode* ready = slot.ready.load(std::memory_order_acquire)) return *ready;
+  const std::lock_guard lock(translating_);
+  if (!slot.code) {
+    slot.code = std::make_unique<const NativeCode>((*translator_)(kernel_, constants_, variant));
+    slot.ready.store(slot.code.get(), std::memory_order_release);
+  }
+  return *slot.code;
+}
+
+const NativeCode* SoftwarePipeline::code_if(bool needed, Variant variant) {
+  return needed ? &code(variant) : nullptr;
+}
+
+void SoftwarePipeline::dispatch(const Dispatch& dispatch) {
+  const Geometry& geometry = dispatch.geometry;
+  if (geometry.empty()) return;
+  const Kinds kinds = kinds_of(geometry);
+  const Run run(dispatch, code_if(kinds.any, Variant::kAny), code_if(kinds.rows, Variant::kRows));
+
+  const std::uint64_t count = geometry.group_count();
+  const double expected = group_seconds(geometry) * double(count);
+  const std::uint64_t done = expected > kSharingSeconds ? 0 : run_alone(run, count);
+  if (done < count) run_shared(run, done, count);
+}
+
+double SoftwarePipeline::group_seconds(const Geometry& geometry) const {
+  return thread_seconds_.load(std::memory_order_relaxed) * thread_count(geometry.group_size);
+}
+
+void SoftwarePipeline::remember(double seconds, std::uint64_t groups, const Geometry& geometry) {
+  thread_seconds_.store(seconds / (double(groups) * thread_count(geometry.group_size)),
+                        std::memory_order_relaxed);
+}
+
+// Runs threadgroups on this thread until all are done or help would pay; returns how many are done.
+std::uint64_t SoftwarePipeline::run_alone(const Run& run, std::uint64_t count) {
+  const auto start = Clock::now();
+  std::uint64_t done = 0;
+  double spent = 0;
+  do {
+    const std::uint64_t batch = std::min(count - done, done + 1);
+    run(done, done + batch);
+    done += batch;
+    spent = seconds_since(start);
+  } while (done < count && spent / double(done) * double(count - done) < kSharingSeconds);
+  remember(spent, done, run.geometry());
+  return done;
+}
+
+void SoftwarePipeline::run_shared(const Run& run, std::uint64_t first, std::uint64_t count) {
+  pool_->run(first, count, [&](std::uint64_t begin, std::uint64_t end) {
+    const auto start = Clock::now();
+    run(begin, end);
+    if (begin == first) remember(seconds_since(start), end - begin, run.geometry());
+  });
+}
+
+}  // namespace metalgen

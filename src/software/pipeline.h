@@ -1,0 +1,48 @@
+// A kernel as host code: translated when first needed, then run threadgroup by threadgroup.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "device.h"
+#include "software/thread_pool.h"
+
+namespace metalgen {
+
+class SoftwarePipeline final : public Pipeline {
+ public:
+  SoftwarePipeline(std::string kernel, std::vector<FunctionConstant> constants,
+                   std::shared_ptr<const Translator> translator, std::shared_ptr<ThreadPool> pool);
+
+  std::uint32_t max_total_threads() const override;
+  void dispatch(const Dispatch& dispatch) override;
+
+ private:
+  class Run;
+
+  // Host code of one variant, published once translated.
+  struct Slot {
+    std::atomic<const NativeCode*> ready{nullptr};
+    std::unique_ptr<const NativeCode> code;
+  };
+
+  const NativeCode& code(Variant variant);
+  const NativeCode* code_if(bool needed, Variant variant);
+  double group_seconds(const Geometry& geometry) const;
+  void remember(double seconds, std::uint64_t groups, const Geometry& geometry);
+  std::uint64_t run_alone(const Run& run, std::uint64_t count);
+  void run_shared(const Run& run, std::uint64_t first, std::uint64_t count);
+
+  const std::string kernel_;
+  const std::vector<FunctionConstant> constants_;
+  const std::shared_ptr<const Translator> translator_;
+  const std::shared_ptr<ThreadPool> pool_;
+  std::mutex translating_;
+  Slot any_, rows_;
+  std::atomic<double> thread_seconds_;  // of one GPU thread, as last measured
+};
+
+}  // namespace metalgen
