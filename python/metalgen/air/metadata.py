@@ -1,0 +1,189 @@
+"""AIR's kernel metadata, `!air.kernel` and its kin, to KernelInfo: the form is Apple's."""
+
+from __future__ import annotations
+
+from metalgen.air.bitcode import Global, Module, Node, Value
+from metalgen.air.kernel_info import (
+    Access,
+    AddressSpace,
+    Argument,
+    ArgumentKind,
+    Field,
+    FunctionConstant,
+    KernelInfo,
+)
+from metalgen.errors import MetallibError
+
+THREADGROUP_SPACE = 3
+SPACES: dict[int, AddressSpace] = {1: "device", 2: "constant", 3: "threadgroup"}
+# A texture that is only sampled is read.
+ACCESSES: dict[str, Access] = {
+    "air.read": "read",
+    "air.write": "write",
+    "air.read_write": "read_write",
+    "air.sample": "read",
+}
+KINDS: dict[str, ArgumentKind] = {
+    "air.buffer": "buffer",
+    "air.indirect_buffer": "buffer",
+    "air.texture": "texture",
+    "air.sampler": "sampler",
+}
+# How many operands follow each key; keys that are not here stand alone.
+_OPERANDS = {
+    "air.function_constant": 1,
+    "air.buffer_size": 1,
+    "air.location_index": 2,
+    "air.address_space": 1,
+    "air.struct_type_info": 1,
+    "air.arg_type_size": 1,
+    "air.arg_type_align_size": 1,
+    "air.arg_type_name": 1,
+    "air.arg_name": 1,
+    "air.raster_order_group": 1,
+}
+
+
+def kernel_info(module: Module, name: str) -> KernelInfo:
+    """What `module` says about its kernel `name`; MetallibError if it says nothing usable."""
+    for node in module.named.get("air.kernel", ()):
+        if len(node) >= 3 and isinstance(node[0], Global) and node[0].name == name:
+            arguments = node[2] if isinstance(node[2], tuple) else ()
+            return KernelInfo(
+                name=name,
+                arguments=tuple(_argument(argument) for argument in arguments),
+                threadgroup_bytes=_threadgroup_bytes(module.variables),
+                constants=_constants(module),
+                max_total_threads=_max_total_threads(node[3:]),
+            )
+    raise MetallibError(f"bitcode of '{name}' does not describe it in !air.kernel")
+
+
+def _argument(node: Value) -> Argument:
+    if not isinstance(node, tuple) or not node or not isinstance(node[0], int):
+        raise MetallibError(f"expected a kernel argument's metadata, found {node!r}")
+    keys = _keys(node[1:])
+    kind, builtin = _kind(keys)
+    space = SPACES.get(_number(keys, "air.address_space"))
+    if kind == "buffer" and space == "threadgroup":
+        kind = "threadgroup"
+    index, count = _location(keys)
+    return Argument(
+        position=node[0],
+        name=_text(keys, "air.arg_name"),
+        kind=kind,
+        index=index,
+        builtin=builtin,
+        type_name=_text(keys, "air.arg_type_name"),
+        type_size=_number(keys, "air.arg_type_size"),
+        type_alignment=_number(keys, "air.arg_type_align_size"),
+        address_space=space,
+        access=next((ACCESSES[key] for key in keys if key in ACCESSES), None),
+        is_reference="air.buffer_size" in keys,
+        is_used="air.arg_unused" not in keys,
+        condition=_condition(keys),
+        fields=_fields(keys.get("air.struct_type_info", ())),
+        count=count,
+    )
+
+
+def _keys(operands: Node) -> dict[str, Node]:
+    """The operands by the key in front of them."""
+    keys: dict[str, Node] = {}
+    at = 0
+    while at < len(operands):
+        key = operands[at]
+        taken = 0
+        if isinstance(key, str):
+            taken = _OPERANDS.get(key, 0)
+            keys[key] = operands[at + 1 : at + 1 + taken]
+        at += 1 + taken
+    return keys
+
+
+def _kind(keys: dict[str, Node]) -> tuple[ArgumentKind, str | None]:
+    for key in keys:
+        if key in KINDS:
+            return KINDS[key], None
+    for key in keys:
+        if key not in _OPERANDS and key not in ACCESSES and key != "air.arg_unused":
+            return "builtin", key.removeprefix("air.")
+    raise MetallibError(f"expected what a kernel argument is, found only {', '.join(keys)}")
+
+
+def _location(keys: dict[str, Node]) -> tuple[int | None, int]:
+    location = keys.get("air.location_index", ())
+    if len(location) == 2 and isinstance(location[0], int) and isinstance(location[1], int):
+        return location[0], location[1]
+    return None, 1
+
+
+def _number(keys: dict[str, Node], key: str) -> int:
+    found = keys.get(key, ())
+    return found[0] if found and isinstance(found[0], int) else 0
+
+
+def _text(keys: dict[str, Node], key: str) -> str:
+    found = keys.get(key, ())
+    return found[0] if found and isinstance(found[0], str) else ""
+
+
+def _condition(keys: dict[str, Node]) -> str | None:
+    """`{predicate, "bool", "has_mask"}` of an argument that a function constant switches."""
+    found = keys.get("air.function_constant", ())
+    node = found[0] if found else None
+    if isinstance(node, tuple) and len(node) >= 3 and isinstance(node[2], str):
+        return node[2]
+    return None
+
+
+def _fields(operands: Node) -> tuple[Field, ...]:
+    """Members as offset, size, array length, type, name, and a struct's own after those."""
+    members = operands[0] if operands else ()
+    fields: list[Field] = []
+    at = 0
+    while isinstance(members, tuple) and at + 5 <= len(members):
+        offset, size, count, type_name, name = members[at : at + 5]
+        at += 5
+        inner: Node = ()
+        if at + 1 < len(members) and members[at] == "air.struct_type_info":
+            inner = members[at + 1 : at + 2]
+            at += 2
+        if (
+            isinstance(offset, int)
+            and isinstance(size, int)
+            and isinstance(count, int)
+            and isinstance(type_name, str)
+            and isinstance(name, str)
+        ):
+            fields.append(Field(name, type_name, offset, size, count, _fields(inner)))
+    return tuple(fields)
+
+
+def _constants(module: Module) -> tuple[FunctionConstant, ...]:
+    """`{initialiser, type, name, index, ...}` of each function constant the module reads."""
+    return tuple(
+        FunctionConstant(name=node[2], index=node[3], type_name=node[1])
+        for node in module.named.get("air.function_constants", ())
+        if len(node) >= 4
+        and isinstance(node[1], str)
+        and isinstance(node[2], str)
+        and isinstance(node[3], int)
+    )
+
+
+def _threadgroup_bytes(variables: tuple[Global, ...]) -> int:
+    """Bytes of all threadgroup variables, laid out one after the other."""
+    size = 0
+    for variable in variables:
+        if variable.address_space == THREADGROUP_SPACE:
+            size = -(-size // variable.alignment) * variable.alignment + variable.size
+    return size
+
+
+def _max_total_threads(extras: Node) -> int | None:
+    """`[[max_total_threads_per_threadgroup(n)]]`, where the kernel has it."""
+    for extra in extras:
+        if isinstance(extra, tuple) and len(extra) == 2 and extra[0] == "air.max_work_group_size":
+            return extra[1] if isinstance(extra[1], int) else None
+    return None
