@@ -6,7 +6,8 @@
     atom    := INTEGER | "(" sum ")" | ("min" | "max" | "ceil_div") "(" sum ("," sum)* ")"
              | NAME ".shape[" ["-"] INTEGER "]" | NAME ".numel()" | NAME ".ndim" | NAME
 
-A NAME is a tensor's (`x`, `fc.weight`, `layers.0.weight`); alone it must be an integer input of the module.
+A NAME is a tensor's (`x`, `fc.weight`, `layers.0.weight`); alone it must be an integer input of
+the module.
 """
 
 from __future__ import annotations
@@ -198,9 +199,9 @@ class _Parser:
             return node
         if token in _FUNCTIONS and self.peek() == "(":
             return self.call(token, depth)
-        if token and (token[0].isalpha() or token[0] == "_"):
-            return self.name(token)
-        self.fail(f"expected a number or a name, found '{token or 'the end'}'")
+        if not token[:1].isidentifier():
+            self.fail(f"expected a number or a name, found '{token or 'the end'}'")
+        return self.name(token)
 
     def call(self, function: str, depth: int) -> Node:
         self.expect("(")

@@ -23,7 +23,9 @@ from metalgen.plan.constants import Constant, Struct, parse_constant
 from metalgen.plan.expression import Expression, parse_expression
 
 # Metal has no 64-bit float, so a plan cannot declare one.
-DTYPES = "float32 float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
+FLOAT_DTYPES = ("float32", "float16", "bfloat16")
+INTEGER_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+DTYPES = (*FLOAT_DTYPES, *INTEGER_DTYPES, "bool")
 MAX_ENTRIES = 256
 
 
@@ -126,7 +128,7 @@ class _Strict(BaseModel):
 
 
 class Allocation(_Strict):
-    """A tensor that the harness allocates: uninitialised, or set to `fill` before the first step."""
+    """A tensor that the harness allocates: uninitialised, or filled before the first step."""
 
     dtype: DType
     shape: Shape
@@ -134,7 +136,7 @@ class Allocation(_Strict):
 
 
 class KernelStep(_Strict):
-    """One dispatch of a kernel; `threads` as dispatchThreads, `threadgroups` as dispatchThreadgroups."""
+    """One dispatch: `threads` as Metal's dispatchThreads, `threadgroups` as dispatchThreadgroups."""
 
     kernel: str
     args: tuple[Argument, ...] = Field(max_length=31, strict=False)
@@ -175,10 +177,12 @@ Step = KernelStep | AtenStep
 def _kind_of_step(raw: object) -> str | None:
     if isinstance(raw, dict) and ("kernel" in raw) != ("aten" in raw):
         return _KERNEL if "kernel" in raw else _ATEN
-    return {KernelStep: _KERNEL, AtenStep: _ATEN}.get(type(raw))
+    if isinstance(raw, KernelStep):
+        return _KERNEL
+    return _ATEN if isinstance(raw, AtenStep) else None
 
 
-# Tags of the union below; pydantic puts them into the places of errors, where readers do not want them.
+# Tags of the union below; pydantic puts them into the places of errors, whose readers want none.
 _KERNEL, _ATEN = "<kernel>", "<aten>"
 _TaggedStep = Annotated[
     Annotated[KernelStep, Tag(_KERNEL)] | Annotated[AtenStep, Tag(_ATEN)],
@@ -191,7 +195,7 @@ _TaggedStep = Annotated[
 
 
 class LaunchPlan(_Strict):
-    """Everything the harness does for a candidate: allocate, launch, return the outputs in order."""
+    """What the harness does for a candidate: allocate, launch, return the outputs in order."""
 
     buffers: dict[str, Allocation] = Field(default={}, max_length=MAX_ENTRIES)
     outputs: dict[str, Allocation] = Field(min_length=1, max_length=MAX_ENTRIES)

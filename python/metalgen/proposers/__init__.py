@@ -1,0 +1,24 @@
+"""Who writes candidates: the protocol they share, and the model names that lead to them."""
+
+from metalgen.proposers.protocol import (
+    Accepted,
+    Attempt,
+    Proposer,
+    Rejected,
+    Reply,
+    Stage,
+    Verdict,
+)
+from metalgen.proposers.registry import default_model, make_proposer
+
+__all__ = [
+    "Accepted",
+    "Attempt",
+    "Proposer",
+    "Rejected",
+    "Reply",
+    "Stage",
+    "Verdict",
+    "default_model",
+    "make_proposer",
+]

@@ -1,0 +1,74 @@
+"""What a proposer is given and what it answers; whoever writes kernels implements `Proposer`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from metalgen.problem import Problem
+
+Stage = Literal["reply", "plan", "compile", "launch", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A proposer's answer: a fenced `metal` block and a fenced `json` block (the plan)."""
+
+    text: str
+    prompt: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A candidate that computes what the module computes; times are medians in microseconds."""
+
+    candidate_us: float
+    eager_us: float
+    device: str
+    aten_steps: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def speedup(self) -> float:
+        """How many times faster than eager PyTorch on the same device."""
+        return self.eager_us / self.candidate_us if self.candidate_us > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Why a candidate failed, worded for whoever must repair it."""
+
+    stage: Stage
+    reason: str
+
+
+Verdict = Accepted | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One reply and what became of it."""
+
+    reply: Reply
+    verdict: Verdict
+
+
+class Proposer(Protocol):
+    """Writes candidates for a problem, better ones when shown what became of earlier ones."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it: "builtin", a model's name."""
+        ...
+
+    def propose(self, problem: Problem, history: Sequence[Attempt]) -> Reply:
+        """The next reply; `history` holds this proposer's earlier attempts, oldest first.
+
+        Raises ProposalError for a reply that is unusable (counts as an attempt, the next may be
+        better), UnsupportedError when it has nothing (more) to offer, ProviderError when the
+        service behind it fails.
+        """
+        ...

@@ -1,0 +1,38 @@
+"""From a model's name to its proposer; each is imported only when it is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from metalgen.proposers.protocol import Proposer
+
+DEFAULT_OPENAI_MODEL = "gpt-5"
+
+
+def default_model(environment: Mapping[str, str] = os.environ) -> str:
+    """`builtin` where no OPENAI_API_KEY is set, else OPENAI_MODEL or this release's default."""
+    if not environment.get("OPENAI_API_KEY"):
+        return "builtin"
+    return environment.get("OPENAI_MODEL") or DEFAULT_OPENAI_MODEL
+
+
+def make_proposer(model: str, base_url: str | None = None) -> Proposer:
+    """The proposer called `model`.
+
+    `builtin` is metalgen's own template proposer; `scripted:PATH` replays replies from a file or
+    a folder; every other name is asked for at an OpenAI-compatible service (`base_url`, else
+    OPENAI_BASE_URL, else OpenAI's own). Raises ProviderError where credentials are missing.
+    """
+    if model == "builtin":
+        from metalgen.proposers.builtin import BuiltinProposer
+
+        return BuiltinProposer()
+    if model.startswith("scripted:"):
+        from metalgen.proposers.scripted import ScriptedProposer
+
+        return ScriptedProposer.from_path(Path(model.removeprefix("scripted:")))
+    from metalgen.proposers.openai import OpenAIProposer
+
+    return OpenAIProposer(model=model, base_url=base_url)
