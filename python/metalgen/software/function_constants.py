@@ -1,0 +1,160 @@
+"""Sets a module's function constants: the values that a pipeline gives before optimisation."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from metalgen.errors import LaunchError, UnsupportedError
+from metalgen.software.signature import metadata_nodes
+
+Scalar = int | float | bool
+Constants = Mapping[int | str, Scalar | Sequence[Scalar]]
+
+_ENTRY = re.compile(r'^ptr addrspace\(\d\) (@(?:"[^"]*"|[\w$.]+)), !"[^"]*", !"([^"]*)", i32 (\d+)')
+_GLOBAL = re.compile(r"^(?P<name>@[^ ]+) = .*?\b(?:constant|global) (?P<type>\w+|<\d+ x \w+>) ")
+_VECTOR = re.compile(r"<(\d+) x (\w+)>")
+_IS_DEFINED = re.compile(
+    r"call .*@air\.is_function_constant_defined(?:\.\w+)?\(ptr[^@]*(@[^ )]+)\)[^\n]*"
+)
+_NAME = re.compile(r'@"[^"]*"|[@%][\w$.]+')
+_NORMALIZE = re.compile(
+    r"^declare (i\d+) (@air\.normalize_function_constant_predicate\.i\d+)\(.*$", re.MULTILINE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Constant:
+    variable: str  # "@..."
+    name: str
+    index: int
+
+
+def set_function_constants(text: str, kernel: str, values: Constants) -> str:
+    """The module `text` with its function constants defined as `values` (by index or name) says.
+
+    Constants that are not given count as not defined. Raises LaunchError for values that the
+    module has no constant for, and where `kernel` needs a constant that is not given.
+    """
+    constants = _read_constants(text)
+    given = _matched(constants, values)
+    missing = [constant for constant in constants if constant.variable not in given]
+    _require_unused(text, kernel, missing)
+    if not constants:
+        return text
+    lines = [_with_initializer(line, constants, given) for line in text.splitlines()]
+    text = _IS_DEFINED.sub(
+        lambda m: f"or i1 {'true' if m[1] in given else 'false'}, false", "\n".join(lines)
+    )
+    return _NORMALIZE.sub(_normalize, text)
+
+
+def _read_constants(text: str) -> list[_Constant]:
+    nodes = metadata_nodes(text)
+    references = re.findall(r"!\d+", nodes.get("!air.function_constants", ""))
+    entries = [_ENTRY.match(nodes[reference]) for reference in references]
+    return [_Constant(m[1], m[2], int(m[3])) for m in entries if m is not None]
+
+
+def _matched(
+    constants: Sequence[_Constant], values: Constants
+) -> dict[str, Scalar | Sequence[Scalar]]:
+    """Variable → its value."""
+    by_key: dict[int | str, str] = {c.index: c.variable for c in constants}
+    by_key |= {c.name: c.variable for c in constants}
+    unknown = [key for key in values if key not in by_key]
+    if unknown:
+        known = ", ".join(f"{c.name} ({c.index})" for c in constants) or "none"
+        raise LaunchError(f"no function constant {unknown[0]!r} in this kernel, found: {known}")
+    return {by_key[key]: value for key, value in values.items()}
+
+
+def _require_unused(text: str, kernel: str, missing: Iterable[_Constant]) -> None:
+    for constant in missing:
+        if f"is_function_constant_defined(ptr addrspace(2) {constant.variable})" in text:
+            continue  # Metal's rule: a constant that the source asks about is optional
+        if _reaches(text, constant.variable):
+            raise LaunchError(
+                f"kernel {kernel!r} needs the function constant {constant.name!r} "
+                f"(index {constant.index}): give it in constants={{...}}"
+            )
+
+
+def _reaches(text: str, variable: str) -> bool:
+    """Whether a function reads `variable`, or what a static initialiser computes from it."""
+    functions = re.findall(r"^define [^\n]*\n.*?^\}", text, re.MULTILINE | re.DOTALL)
+    initializers = [f for f in functions if 'section "air.static_init"' in f.partition("\n")[0]]
+    tainted = {variable}
+    for body in initializers:
+        values: set[str] = set()
+        for line in body.splitlines():
+            if (tainted | values).isdisjoint(_NAME.findall(line)):
+                continue
+            result, equals, _ = line.strip().partition(" = ")
+            if equals:
+                values.add(result)
+            elif line.strip().startswith("store "):
+                tainted.update(name for name in _NAME.findall(line) if name.startswith("@"))
+    kernels = [f for f in functions if f not in initializers]
+    return any(not tainted.isdisjoint(_NAME.findall(body)) for body in kernels)
+
+
+def _with_initializer(
+    line: str,
+    constants: Sequence[_Constant],
+    given: Mapping[str, Scalar | Sequence[Scalar]],
+) -> str:
+    match = _GLOBAL.match(line) if line.startswith("@") else None
+    if match is None or all(match["name"] != constant.variable for constant in constants):
+        return line
+    value = given.get(match["name"])
+    literal = "zeroinitializer" if value is None else _literal(match["type"], value)
+    return f"{match['name']} = internal addrspace(2) constant {match['type']} {literal}"
+
+
+def _literal(type_: str, value: Scalar | Sequence[Scalar]) -> str:
+    vector = _VECTOR.match(type_)
+    if vector is None:
+        return _scalar(type_, value)
+    if not isinstance(value, Sequence) or len(value) != int(vector[1]):
+        raise LaunchError(
+            f"a function constant of type {type_} needs {vector[1]} values: {value!r}"
+        )
+    return "<" + ", ".join(f"{vector[2]} {_scalar(vector[2], v)}" for v in value) + ">"
+
+
+def _scalar(type_: str, value: Scalar | Sequence[Scalar]) -> str:
+    if isinstance(value, Sequence):
+        raise LaunchError(f"a function constant of type {type_} needs one value, found {value!r}")
+    try:
+        match type_:
+            case "half":
+                return f"0xH{_bits('e', '<H', float(value)):04X}"
+            case "bfloat":
+                return f"0xR{_bits('f', '<I', float(value)) >> 16:04X}"
+            case "float":
+                (rounded,) = struct.unpack("<f", struct.pack("<f", float(value)))
+                return f"0x{_bits('d', '<Q', rounded):016X}"
+    except OverflowError as error:
+        raise LaunchError(f"a function constant of type {type_} cannot be {value!r}") from error
+    if type_.startswith("i") and value == int(value):
+        return str(int(value) & (1 << int(type_[1:])) - 1)
+    raise UnsupportedError(f"not supported: a function constant of type {type_} set to {value!r}")
+
+
+def _bits(float_format: str, integer_format: str, value: float) -> int:
+    (bits,) = struct.unpack(integer_format, struct.pack(f"<{float_format}", value))
+    return int(bits)
+
+
+def _normalize(match: re.Match[str]) -> str:
+    type_, name = match[1], match[2]
+    return (
+        f"define internal {type_} {name}({type_} %value) alwaysinline {{\n"
+        f"  %set = icmp ne {type_} %value, 0\n"
+        f"  %one = zext i1 %set to {type_}\n"
+        f"  ret {type_} %one\n"
+        "}\n"
+    )

@@ -1,0 +1,137 @@
+"""AIR bitcode → one flat function: constants set, everything inlined, lightly cleaned up."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import llvmlite.binding as llvm
+
+from metalgen.errors import MetallibError, UnsupportedError
+from metalgen.software import target
+from metalgen.software.dump import Dump
+from metalgen.software.function_constants import Constants, set_function_constants
+from metalgen.software.ir import parse_module
+from metalgen.software.ir.model import Function, Module
+from metalgen.software.signature import Parameter, metadata_nodes, read_signature
+
+# What only Apple's back end reads, and what would keep LLVM from inlining and optimising.
+_NAMED_METADATA = re.compile(
+    r"^!(?:air\.[\w.]+|llvm\.(?:module\.flags|ident)) = .*\n", re.MULTILINE
+)
+_COMPILER_USED = re.compile(r"^@llvm\.(?:compiler\.)?used = .*\n", re.MULTILINE)
+_BLOCKING_ATTRIBUTES = re.compile(
+    r' (?:noinline|optnone|minsize|optsize|"(?:no-builtins|frame-pointer|min-legal-vector-width|'
+    r'stack-protector-buffer-size|no-trapping-math)"(?:="[^"]*")?)(?= )'
+)
+_DEFINE = re.compile(
+    r"^define (?:weak_odr |linkonce_odr |weak |linkonce |internal |private |hidden |protected |"
+    r"dso_local |local_unnamed_addr |unnamed_addr )*",
+    re.MULTILINE,
+)
+_THREADGROUP_VARIABLE = re.compile(
+    r"^(@\S+ = )[^\n]*?(addrspace\(3\) global .*) (?:undef|poison|zeroinitializer)(, align \d+)?$",
+    re.MULTILINE,
+)
+_NO_INITIALIZERS = re.compile(r"^@llvm\.global_ctors = appending global \[0 x .*\n", re.MULTILINE)
+# Calls that threads make together must keep their place in the control flow.
+_MEETING_DECLARATION = re.compile(
+    r"^(declare [^\n]*@air\.(?:wg\.|simd|quad)[^\n#]*?)( #\d+)?$", re.MULTILINE
+)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A kernel ready to be lowered; `module` holds nothing but `function` and declarations."""
+
+    module: Module
+    function: Function
+    signature: tuple[Parameter, ...]
+
+
+def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Prepared:
+    """Specialise `kernel` and inline everything into it.
+
+    Raises MetallibError for bitcode that LLVM cannot read or that lacks the kernel, LaunchError
+    for wrong function constants, UnsupportedError for what the software device cannot run.
+    """
+    text = str(_parse_bitcode(bitcode))
+    dump.write("air", text)
+    signature = read_signature(metadata_nodes(text), kernel)
+    text = _simplified(set_function_constants(text, kernel, constants), kernel)
+    dump.write("prepared", text)
+    module = parse_module(text)
+    others = [name for name in module.functions if name != kernel]
+    if others:
+        raise UnsupportedError(f"not supported: the recursive function {others[0]!r}")
+    function = module.functions[kernel]
+    if len(function.parameters) != len(signature):
+        raise MetallibError(
+            f"kernel {kernel!r} has {len(function.parameters)} parameters, "
+            f"but its metadata describes {len(signature)}"
+        )
+    return Prepared(module, function, signature)
+
+
+def _parse_bitcode(bitcode: bytes) -> llvm.ModuleRef:
+    target.initialize()
+    try:
+        module = llvm.parse_bitcode(bitcode, llvm.create_context())
+        module.verify()
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise MetallibError(f"damaged AIR bitcode: {reason}") from error
+    return module
+
+
+def _simplified(text: str, kernel: str) -> str:
+    """The text of the module with everything inlined into `kernel`."""
+    module = llvm.parse_assembly(_inlinable(text, kernel), llvm.create_context())
+    machine = target.machine()
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    # Evaluates the static initialisers, which compute with the function constants.
+    passes.add_global_opt_pass()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_sccp_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_aggressive_dce_pass()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.add_strip_dead_prototype_pass()
+    passes.run(module, builder)
+    text = _NO_INITIALIZERS.sub("", str(module))
+    if "@llvm.global_ctors" in text:
+        raise UnsupportedError("not supported: a static initialiser that is not a constant")
+    return text
+
+
+def _inlinable(text: str, kernel: str) -> str:
+    text = _NAMED_METADATA.sub("", _COMPILER_USED.sub("", text))
+    attributes = re.compile(r"^attributes .*$", re.MULTILINE)
+    text = attributes.sub(lambda m: _BLOCKING_ATTRIBUTES.sub("", m[0]), text)
+    # Other threads write them: no pass may reason about what one thread stores there.
+    text = _THREADGROUP_VARIABLE.sub(r"\1external \2\3", text)
+    text = _MEETING_DECLARATION.sub(r"\1 convergent\2", text)
+    return _with_linkage(text, kernel)
+
+
+def _with_linkage(text: str, kernel: str) -> str:
+    """Every function internal and inlined, except the kernel."""
+    lines = text.splitlines()
+    for i, line in enumerate(lines):
+        if not line.startswith("define "):
+            continue
+        name = re.search(r'@("[^"]*"|[-\w$.]+)\(', line)
+        if name is not None and name[1].strip('"') == kernel:
+            lines[i] = _DEFINE.sub("define ", line)
+        elif name is not None and 'section "air.static_init"' not in line:
+            head = _DEFINE.sub("define internal ", line)
+            lines[i] = re.sub(r"( #\d+| section|) \{$", r" alwaysinline\1 {", head)
+    return "\n".join(lines) + "\n"
