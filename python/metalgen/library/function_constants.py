@@ -1,0 +1,45 @@
+"""Function constants as callers name them, matched to what a kernel declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from metalgen import _core
+from metalgen.air import FunctionConstant
+from metalgen.errors import LaunchError
+from metalgen.library.value_types import value_type
+
+Constants = Mapping[int | str, int | float | bool]
+
+
+def function_constants(
+    declared: Sequence[FunctionConstant], given: Constants
+) -> list[_core.FunctionConstant]:
+    """The given constants by rising index; raises LaunchError for unknown ones and wrong values."""
+    by_key: dict[int | str, FunctionConstant] = {constant.index: constant for constant in declared}
+    by_key |= {constant.name: constant for constant in declared}
+    values: dict[int, _core.FunctionConstant] = {}
+    for key, value in given.items():
+        if key not in by_key:
+            known = ", ".join(f"{c.name} ({c.index})" for c in declared) or "none"
+            raise LaunchError(f"no function constant {key!r}; the kernel has {known}")
+        constant = by_key[key]
+        values[constant.index] = _core.FunctionConstant(
+            constant.index, constant.type_name, _converted(constant, value)
+        )
+    return [values[index] for index in sorted(values)]
+
+
+def _converted(constant: FunctionConstant, value: float) -> bool | int | float:
+    type = value_type(constant.type_name)
+    if type is None or type.rows * type.columns != 1:
+        raise LaunchError(
+            f"function constant {constant.name!r} is a {constant.type_name}, no scalar"
+        )
+    try:
+        type.pack([value])
+    except (LaunchError, TypeError) as error:
+        raise LaunchError(f"function constant {constant.name!r}: {error}") from None
+    if constant.type_name == "bool":
+        return bool(value)
+    return float(value) if type.scalar.is_float else int(value)

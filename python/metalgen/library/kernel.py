@@ -1,0 +1,227 @@
+"""One kernel of a library: checks a call's arguments and dispatches it on the tensors' device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from metalgen import _core
+from metalgen.air import Argument, KernelInfo
+from metalgen.errors import LaunchError, UnsupportedError
+from metalgen.library.function_constants import Constants, function_constants
+from metalgen.library.launch_geometry import (
+    MAX_GROUP_THREADS,
+    MAX_THREADGROUP_BYTES,
+    Size,
+    launch_geometry,
+)
+from metalgen.library.parameter import Parameter, parameter_of
+
+# Where tensors without elements are bound: kernels may not read them, but compilers may touch them.
+_EMPTY = _core.software_device(1).allocate(4096)
+_GEOMETRIES_KEPT = 256
+
+
+class Loader(Protocol):
+    """Gives the native library for tensors of a torch device type, loading it when first asked."""
+
+    def __call__(self, device_type: str) -> _core.Library: ...
+
+
+class Kernel:
+    """Callable on tensors and values in the order of the kernel's buffer indices."""
+
+    def __init__(self, info: KernelInfo, load: Loader) -> None:
+        self.info = info
+        self._load = load
+        self._parameters = _parameters(info)
+        slots = max((parameter.index for parameter in self._parameters), default=-1) + 1
+        self._unbound: list[_core.Source] = [None] * slots
+        self._max_group = min(MAX_GROUP_THREADS, info.max_total_threads or MAX_GROUP_THREADS)
+        self._threadgroup_indices = {
+            argument.index or 0 for argument in info.arguments if argument.kind == "threadgroup"
+        }
+        self._pipelines: dict[tuple[str, Any], _core.Pipeline] = {}
+        self._geometries: dict[Any, _core.Geometry] = {}
+
+    def __call__(
+        self,
+        *args: object,
+        threads: Size | None = None,
+        group_size: Size | None = None,
+        threadgroups: Size | None = None,
+        threadgroup_memory: Mapping[int, int] | None = None,
+        constants: Constants | None = None,
+        arg_casts: str | Mapping[int, str] | None = None,
+    ) -> None:
+        """Run the kernel over `threads` threads, or `threadgroups` whole threadgroups.
+
+        `args` are tensors, numbers, bytes or sequences of numbers, one for each buffer of the
+        kernel in the order of their indices; None leaves an optional one unbound. Without sizes
+        there are as many threads as the first tensor has elements. `group_size` is in threads,
+        `threadgroup_memory` maps [[threadgroup(i)]] indices to bytes, `constants` function
+        constants (by name or index) to values, and `arg_casts` the types of scalars given for
+        parameters whose own type is unknown ("int32", "fp16" ...; one for all, or by position).
+        Raises LaunchError.
+        """
+        try:
+            device, first = _device_of(args)
+            sources = self._bind(args, device, arg_casts)
+            if threads is None and threadgroups is None and first is not None:
+                threads = first.numel()
+            geometry = self._geometry(threads, threadgroups, group_size)
+            memory: tuple[tuple[int, int], ...] = ()
+            if threadgroup_memory or self._threadgroup_indices:
+                memory = self._threadgroup_memory(threadgroup_memory or {})
+            pipeline = self._pipelines.get((device, None)) if constants is None else None
+            if pipeline is None:
+                pipeline = self._pipeline(device, constants)
+            pipeline.dispatch(sources, geometry, memory)
+        except LaunchError as error:
+            raise LaunchError(f"kernel {self.info.name!r}: {error}") from None
+
+    def __repr__(self) -> str:
+        listed = ", ".join(f"{p.name}: {p.type_name}" for p in self._parameters)
+        return f"<kernel {self.info.name}({listed})>"
+
+    def _bind(
+        self, args: tuple[object, ...], device: str, casts: str | Mapping[int, str] | None
+    ) -> tuple[_core.Source, ...]:
+        if len(args) != len(self._parameters):
+            raise self._wrong_count(args)
+        sources = self._unbound.copy()
+        on_cpu = device == "cpu"
+        for position, (parameter, arg) in enumerate(zip(self._parameters, args, strict=True)):
+            if isinstance(arg, Tensor):
+                if on_cpu:
+                    sources[parameter.index] = _address(parameter, arg)
+                else:
+                    sources[parameter.index] = _mps_buffer(parameter, arg)
+            else:
+                sources[parameter.index] = _value(parameter, arg, _cast(casts, position))
+        return tuple(sources)
+
+    def _wrong_count(self, args: tuple[object, ...]) -> LaunchError:
+        names = ", ".join(parameter.name for parameter in self._parameters) or "none"
+        return LaunchError(
+            f"expected {len(self._parameters)} arguments ({names}), found {len(args)}"
+        )
+
+    def _geometry(
+        self, threads: Size | None, threadgroups: Size | None, group_size: Size | None
+    ) -> _core.Geometry:
+        key = (threads, threadgroups, group_size)
+        try:
+            known = self._geometries.get(key)
+        except TypeError:  # a list
+            return launch_geometry(threads, threadgroups, group_size, self._max_group)
+        if known is None:
+            known = launch_geometry(threads, threadgroups, group_size, self._max_group)
+            if len(self._geometries) >= _GEOMETRIES_KEPT:
+                self._geometries.clear()
+            self._geometries[key] = known
+        return known
+
+    def _threadgroup_memory(self, wanted: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
+        if set(wanted) != self._threadgroup_indices:
+            raise LaunchError(
+                f"expected threadgroup_memory for indices {sorted(self._threadgroup_indices)}, "
+                f"found {sorted(wanted)}"
+            )
+        # Metal wants multiples of 16.
+        rounded = {index: (size + 15) // 16 * 16 for index, size in wanted.items()}
+        total = self.info.threadgroup_bytes + sum(rounded.values())
+        if min(rounded.values(), default=0) < 0 or total > MAX_THREADGROUP_BYTES:
+            raise LaunchError(
+                f"expected at most {MAX_THREADGROUP_BYTES} bytes of threadgroup memory, found "
+                f"{self.info.threadgroup_bytes} static and {sorted(wanted.values())} dynamic"
+            )
+        return tuple(rounded.items())
+
+    def _pipeline(self, device: str, constants: Constants | None) -> _core.Pipeline:
+        values = function_constants(self.info.constants, constants or {})
+        key = tuple((value.index, value.value) for value in values) or None
+        pipeline = self._pipelines.get((device, key))
+        if pipeline is None:
+            self._check_static()
+            pipeline = self._load(device).pipeline(self.info.name, values)
+            self._pipelines[device, key] = pipeline
+        return pipeline
+
+    def _check_static(self) -> None:
+        for argument in self.info.arguments:
+            if argument.kind in ("texture", "sampler"):
+                raise UnsupportedError(
+                    f"not supported: {argument.kind} arguments ({argument.name!r} of kernel "
+                    f"{self.info.name!r})"
+                )
+        if self.info.threadgroup_bytes > MAX_THREADGROUP_BYTES:
+            raise LaunchError(
+                f"expected at most {MAX_THREADGROUP_BYTES} bytes of threadgroup memory, found "
+                f"{self.info.threadgroup_bytes} static"
+            )
+
+
+def _parameters(info: KernelInfo) -> tuple[Parameter, ...]:
+    def index_of(argument: Argument) -> int:
+        return argument.index or 0
+
+    ordered = sorted(info.buffers, key=index_of)
+    return tuple(parameter_of(list(same)) for _, same in groupby(ordered, key=index_of))
+
+
+def _device_of(args: tuple[object, ...]) -> tuple[str, Tensor | None]:
+    """The torch device type that a call runs on, and its first tensor."""
+    for arg in args:
+        if isinstance(arg, Tensor):
+            return ("cpu" if arg.is_cpu else arg.device.type), arg
+    return "cpu", None
+
+
+def _address(parameter: Parameter, tensor: Tensor) -> int:
+    """The address of a cpu tensor's first element."""
+    try:
+        if not (tensor.is_cpu and tensor.dtype in parameter.dtypes and tensor.is_contiguous()):
+            parameter.check(tensor, "cpu")
+        if parameter.minimum_bytes or tensor.is_neg() or tensor.is_conj():
+            parameter.check(tensor, "cpu")
+        address = tensor.data_ptr()
+    except RuntimeError as error:  # torch's, of tensors that have no memory
+        raise _no_memory(parameter, error) from None
+    if address & parameter.misalignment:
+        raise parameter.misaligned()
+    return address or _EMPTY.handle
+
+
+def _mps_buffer(parameter: Parameter, tensor: Tensor) -> tuple[int, int]:
+    """The MTLBuffer of an mps tensor and the byte offset of its first element in it."""
+    try:
+        parameter.check(tensor, "mps")
+        offset = int(tensor.storage_offset()) * tensor.element_size()
+        handle = tensor.untyped_storage().data_ptr()
+    except RuntimeError as error:
+        raise _no_memory(parameter, error) from None
+    if offset & parameter.misalignment:
+        raise parameter.misaligned()
+    return handle, offset
+
+
+def _no_memory(parameter: Parameter, error: RuntimeError) -> LaunchError:
+    reason = str(error).splitlines()[0]
+    return LaunchError(f"{parameter}: expected a tensor with memory of its own: {reason}")
+
+
+def _value(parameter: Parameter, arg: object, cast: str | None) -> bytes | None:
+    if parameter.pack_quickly is not None and cast is None and type(arg) in (int, float):
+        try:
+            return parameter.pack_quickly(arg)  # type: ignore[arg-type]
+        except Exception:  # whatever is wrong with it, source_of has the words
+            pass
+    return parameter.source_of(arg, cast=cast)
+
+
+def _cast(casts: str | Mapping[int, str] | None, position: int) -> str | None:
+    return casts if casts is None or isinstance(casts, str) else casts.get(position)

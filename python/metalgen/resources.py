@@ -1,0 +1,57 @@
+"""Where metalgen's own files lie: prompt templates, kernel sources, what the build made of them.
+
+In a checkout the sources are those of the working tree, so an edit counts at once; what the build
+made lies where the package was installed. A wheel carries both.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from metalgen.errors import ToolchainError
+
+
+def templates() -> Path:
+    """The directory of the Jinja templates: prompts/ and kernels/."""
+    return _source("templates")
+
+
+def metal_sources() -> Path:
+    """The directory of the kernel library's .metal files and headers."""
+    return _source("metal")
+
+
+def metallib() -> Path:
+    """The kernel library, compiled when metalgen was built."""
+    return _built("metalgen.metallib")
+
+
+def software_runtime() -> Path:
+    """The software device's `air.*` functions as LLVM bitcode, compiled when metalgen was built."""
+    return _built("software_runtime.bc")
+
+
+def _checkout() -> Path | None:
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() and (root / "src").is_dir() else None
+
+
+def _source(name: str) -> Path:
+    checkout = _checkout()
+    return checkout / name if checkout is not None else _built(name)
+
+
+def _data_directories() -> Iterator[Path]:
+    # An editable install spreads the package over the checkout and the environment.
+    for directory in sys.modules["metalgen"].__path__:
+        yield Path(directory) / "data"
+
+
+def _built(name: str) -> Path:
+    for directory in _data_directories():
+        if (directory / name).exists():
+            return directory / name
+    searched = ", ".join(str(directory) for directory in _data_directories())
+    raise ToolchainError(f"metalgen was installed without {name} (searched {searched}): reinstall")
