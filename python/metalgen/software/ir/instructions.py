@@ -196,7 +196,7 @@ def _branch(opcode: str, tokens: Tokens) -> Instruction:
     if tokens.accept("label"):
         return Instruction(opcode, VOID, [], labels=[tokens.next()])
     condition = parse_operand(tokens)
-    labels = []
+    labels: list[str] = []
     while tokens.accept(","):
         if not tokens.accept("label"):
             return Instruction(opcode, VOID, [condition], labels=labels, suffix=", ")
