@@ -1,0 +1,46 @@
+// Component names of vectors: each swizzle is a property whose getter and setter exist once per address space.
+#pragma once
+
+// A property reads as a value of exactly the type named, so swizzles take part in template deduction like any vector.
+// Getters on temporaries are unqualified; setters have no such form, so assigning to a component of a temporary is refused.
+#define __METAL_GETTER(TYPE, S, VALUE)                                       \
+  METAL_FUNC constexpr TYPE __get_##S() const thread& { return VALUE; }      \
+  METAL_FUNC constexpr TYPE __get_##S() const device& { return VALUE; }      \
+  METAL_FUNC constexpr TYPE __get_##S() const constant& { return VALUE; }    \
+  METAL_FUNC constexpr TYPE __get_##S() const threadgroup& { return VALUE; } \
+  METAL_FUNC constexpr TYPE __get_##S() const&& { return VALUE; }
+#define __METAL_SETTER(TYPE, S, STATEMENT)                         \
+  METAL_FUNC void __put_##S(TYPE value) thread& { STATEMENT; }     \
+  METAL_FUNC void __put_##S(TYPE value) device& { STATEMENT; }     \
+  METAL_FUNC void __put_##S(TYPE value) threadgroup& { STATEMENT; }
+
+#define __METAL_READABLE(TYPE, S, ALIAS)        \
+  __declspec(property(get = __get_##S)) TYPE S; \
+  __declspec(property(get = __get_##S)) TYPE ALIAS;
+#define __METAL_WRITABLE(TYPE, S, ALIAS)                         \
+  __declspec(property(get = __get_##S, put = __put_##S)) TYPE S; \
+  __declspec(property(get = __get_##S, put = __put_##S)) TYPE ALIAS;
+
+// Where a vector keeps its components; packed vectors redefine the two.
+#define __METAL_LOAD(S) __v.S
+#define __METAL_STORE(S, VALUE) __v.S = VALUE
+
+#define __METAL_COMPONENT(S, ALIAS)                \
+  __METAL_GETTER(T, S, T(__METAL_LOAD(S)))         \
+  __METAL_SETTER(T, S, __METAL_STORE(S, value))    \
+  __METAL_WRITABLE(T, S, ALIAS)
+#define __METAL_DISTINCT(TYPE, S, ALIAS)                        \
+  __METAL_GETTER(TYPE, S, TYPE(__metal_native(), __METAL_LOAD(S))) \
+  __METAL_SETTER(TYPE, S, __METAL_STORE(S, value.__v))          \
+  __METAL_WRITABLE(TYPE, S, ALIAS)
+#define __METAL_REPEATED(TYPE, S, ALIAS)                        \
+  __METAL_GETTER(TYPE, S, TYPE(__metal_native(), __METAL_LOAD(S))) \
+  __METAL_READABLE(TYPE, S, ALIAS)
+
+// Wn lists swizzles of n different components, which can be assigned to; Rn those that repeat one.
+#define __METAL_W2(S, ALIAS) __METAL_DISTINCT(__vec2, S, ALIAS)
+#define __METAL_W3(S, ALIAS) __METAL_DISTINCT(__vec3, S, ALIAS)
+#define __METAL_W4(S, ALIAS) __METAL_DISTINCT(__vec4, S, ALIAS)
+#define __METAL_R2(S, ALIAS) __METAL_REPEATED(__vec2, S, ALIAS)
+#define __METAL_R3(S, ALIAS) __METAL_REPEATED(__vec3, S, ALIAS)
+#define __METAL_R4(S, ALIAS) __METAL_REPEATED(__vec4, S, ALIAS)
