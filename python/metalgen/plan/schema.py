@@ -134,9 +134,20 @@ class Allocation(_Strict):
     shape: Shape
     fill: int | float | None = None
 
+    @property
+    def names(self) -> set[str]:
+        """Names that the shape and dtype need."""
+        if isinstance(self.shape, str):
+            names = {self.shape.removesuffix(".shape")}
+        else:
+            names = {name for size in self.shape for name in size.names}
+        if self.dtype.endswith(".dtype"):
+            names.add(self.dtype.removesuffix(".dtype"))
+        return names
+
 
 class KernelStep(_Strict):
-    """One dispatch: `threads` as Metal's dispatchThreads, `threadgroups` as dispatchThreadgroups."""
+    """One dispatch, as Metal's dispatchThreads (`threads`) or dispatchThreadgroups has it."""
 
     kernel: str
     args: tuple[Argument, ...] = Field(max_length=31, strict=False)

@@ -1,0 +1,307 @@
+"""Run a checked plan: allocate what it declares, dispatch its steps, return its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metalgen.air import KernelInfo
+from metalgen.errors import LaunchError, MetalgenError, PlanError
+from metalgen.library import Library
+from metalgen.plan.aten import aten_operator, aten_value
+from metalgen.plan.check import (
+    Names,
+    check_group_size,
+    check_plan,
+    known_names,
+    written_names,
+)
+from metalgen.plan.constants import Constant, Struct
+from metalgen.plan.expression import Scope, TensorType
+from metalgen.plan.resolve import Geometry, resolve_allocations, resolve_geometry
+from metalgen.plan.schema import AtenStep, KernelStep, LaunchPlan, TensorArgument
+
+Bindable = Tensor | bool | int | float
+Allocate = Callable[[tuple[int, ...], torch.dtype, torch.device], Tensor]
+
+
+def allocate_uninitialised(
+    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Memory as it comes."""
+    return torch.empty(shape, dtype=dtype, device=device)
+
+
+@dataclass(frozen=True)
+class CompiledPlan:
+    """A plan that fits its kernels and its module's names; `bind` makes it runnable."""
+
+    plan: LaunchPlan
+    kernels: Mapping[str, KernelInfo]
+    names: Names
+
+    def bind(self, library: Library, parameters: Mapping[str, Tensor]) -> BoundPlan:
+        """Join it with the library that holds its kernels and the module's parameters."""
+        return BoundPlan(self, library, dict(parameters))
+
+
+def compile_plan(
+    plan: LaunchPlan,
+    kernels: Mapping[str, KernelInfo],
+    *,
+    inputs: tuple[str, ...] | list[str],
+    parameters: tuple[str, ...] | list[str] = (),
+    allow_aten: bool = True,
+) -> CompiledPlan:
+    """Check the plan against its kernels and names; PlanError says what does not fit, and where."""
+    names = known_names(inputs, parameters)
+    check_plan(plan, kernels, names, allow_aten=allow_aten)
+    return CompiledPlan(plan, kernels, names)
+
+
+def kernels_of(library: Library) -> dict[str, KernelInfo]:
+    """What a library's metallib says about each kernel."""
+    return {name: library.kernel(name).info for name in library.names}
+
+
+def run_plan(
+    plan: LaunchPlan, library: Library, tensors: Mapping[str, Bindable]
+) -> dict[str, Tensor]:
+    """Check and run a plan once; whoever repeats it keeps the bound plan instead."""
+    compiled = compile_plan(plan, kernels_of(library), inputs=tuple(tensors))
+    return compiled.bind(library, {}).run(tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Allocation:
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    fill: int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Dispatch:
+    """One launch with everything evaluated; arguments are tensors' names or ready values."""
+
+    place: str
+    kernel: Callable[..., object]
+    arguments: tuple[tuple[str | None, object], ...]
+    geometry: Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class _AtenCall:
+    place: str
+    step: AtenStep
+    operator: Callable[..., Any]
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A plan with every expression evaluated for one set of input shapes."""
+
+    allocations: tuple[_Allocation, ...]
+    lasting: tuple[_Allocation, ...]
+    steps: tuple[_Dispatch | _AtenCall, ...]
+    once: tuple[_Dispatch | _AtenCall, ...]
+
+
+@dataclass
+class BoundPlan:
+    """A runnable plan: call it with the module's inputs, as the module itself.
+
+    Expressions are evaluated once per set of input shapes, steps marked `once` again whenever a
+    parameter was changed or replaced. Inputs must be on one device; those that are not contiguous
+    are copied first.
+    """
+
+    compiled: CompiledPlan
+    library: Library
+    parameters: dict[str, Tensor]
+    allocate: Allocate = allocate_uninitialised
+    _prepared: dict[tuple[object, ...], _Prepared] = field(default_factory=dict)
+    _state: tuple[object, ...] | None = None
+    _constant: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, *inputs: Bindable) -> Tensor | tuple[Tensor, ...]:
+        """The outputs for inputs in `forward`'s order, lists flattened; a tuple if several."""
+        names = self.compiled.names.inputs
+        if len(inputs) != len(names):
+            raise LaunchError(f"the plan takes {len(names)} inputs ({', '.join(names)})")
+        outputs = tuple(self.run(dict(zip(names, inputs, strict=True))).values())
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def run(self, inputs: Mapping[str, Bindable]) -> dict[str, Tensor]:
+        """The outputs by name, in the order declared."""
+        key = tuple(_key(value) for value in inputs.values())
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = self._prepared[key] = self._prepare(inputs)
+        device = _device(inputs, self.parameters)
+        self._refresh(prepared, device)
+        bound = dict(self._constant)
+        for name, value in inputs.items():
+            if isinstance(value, Tensor):
+                bound[name] = value if value.is_contiguous() else value.contiguous()
+        self._allocate(prepared.allocations, bound, device)
+        _execute(prepared.steps, bound)
+        return {name: bound[name] for name in self.compiled.plan.outputs}
+
+    def _refresh(self, prepared: _Prepared, device: torch.device) -> None:
+        """Redo what depends on parameters alone, if any parameter changed since."""
+        state = tuple(_version(parameter) for parameter in self.parameters.values())
+        if state == self._state:
+            return
+        constant = {name: value.contiguous() for name, value in self.parameters.items()}
+        self._allocate(prepared.lasting, constant, device)
+        _execute(prepared.once, constant)
+        self._constant, self._state = constant, state
+
+    def _allocate(
+        self, wanted: tuple[_Allocation, ...], bound: dict[str, Tensor], device: torch.device
+    ) -> None:
+        for allocation in wanted:
+            try:
+                tensor = self.allocate(allocation.shape, allocation.dtype, device)
+            except (RuntimeError, MemoryError) as error:
+                raise PlanError(
+                    f"'{allocation.name}': cannot allocate {list(allocation.shape)} of"
+                    f" {allocation.dtype}: {str(error).splitlines()[0]}"
+                ) from None
+            if allocation.fill is not None:
+                tensor.fill_(allocation.fill)
+            bound[allocation.name] = tensor
+
+    def _prepare(self, inputs: Mapping[str, Bindable]) -> _Prepared:
+        compiled = self.compiled
+        scope: dict[str, TensorType | int | float] = {
+            name: _described(value) for name, value in {**self.parameters, **inputs}.items()
+        }
+        scope.update(resolve_allocations(compiled.plan, scope))
+        lasting = {
+            name
+            for step in compiled.plan.steps
+            if step.once
+            for name in written_names(step, compiled.kernels)
+        }
+        allocations = [
+            _Allocation(name, kind.shape, getattr(torch, kind.dtype), allocation.fill)
+            for name, allocation in compiled.plan.allocations.items()
+            if isinstance(kind := scope[name], TensorType)
+        ]
+        steps = [
+            (step.once, self._prepare_step(step, scope, f"steps[{index}]"))
+            for index, step in enumerate(compiled.plan.steps)
+        ]
+        return _Prepared(
+            allocations=tuple(a for a in allocations if a.name not in lasting),
+            lasting=tuple(a for a in allocations if a.name in lasting),
+            steps=tuple(s for once, s in steps if s is not None and not once),
+            once=tuple(s for once, s in steps if s is not None and once),
+        )
+
+    def _prepare_step(
+        self, step: KernelStep | AtenStep, scope: Scope, place: str
+    ) -> _Dispatch | _AtenCall | None:
+        """The step evaluated; None where its grid is empty, so that there is nothing to launch."""
+        if isinstance(step, AtenStep):
+            return _AtenCall(place, step, aten_operator(step.aten, place), scope)
+        geometry = resolve_geometry(step, scope, place)
+        if geometry.group_size is not None:
+            info = self.compiled.kernels[step.kernel]
+            check_group_size(list(geometry.group_size), info, place)
+        if geometry.is_empty:
+            return None
+        arguments = tuple(_arguments(step, scope, place))
+        return _Dispatch(place, self.library.kernel(step.kernel), arguments, geometry)
+
+
+def _arguments(step: KernelStep, scope: Scope, place: str) -> Iterator[tuple[str | None, object]]:
+    for position, argument in enumerate(step.args):
+        if isinstance(argument, TensorArgument):
+            yield argument.name, None
+            continue
+        try:
+            yield None, _value(argument.value, scope)
+        except PlanError as error:
+            raise PlanError(f"{place}.args[{position}]: {error}") from None
+
+
+def _value(value: Constant | Struct, scope: Scope) -> bytes | int | float:
+    """Bytes, or for plain numbers the number: the library converts it to the declared type."""
+    packed = value.pack(scope)  # for numbers too: it checks their range
+    if isinstance(value, Constant) and value.is_scalar:
+        return value.numbers(scope)[0]
+    return packed
+
+
+def _execute(steps: tuple[_Dispatch | _AtenCall, ...], bound: dict[str, Tensor]) -> None:
+    for step in steps:
+        try:
+            if isinstance(step, _Dispatch):
+                arguments = [
+                    value if name is None else bound[name] for name, value in step.arguments
+                ]
+                step.kernel(*arguments, **step.geometry.keywords)
+            else:
+                _call_aten(step, bound)
+        except MetalgenError as error:
+            raise type(error)(f"{step.place}: {error}") from error
+
+
+def _call_aten(call: _AtenCall, bound: dict[str, Tensor]) -> None:
+    step, place = call.step, call.place
+    args = [aten_value(raw, call.scope, bound, place) for raw in step.args]
+    kwargs = {name: aten_value(raw, call.scope, bound, place) for name, raw in step.kwargs.items()}
+    try:
+        result = call.operator(*args, **kwargs)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise LaunchError(f"aten '{step.aten}' raised {str(error).splitlines()[0]}") from None
+    results = result if isinstance(result, list | tuple) else [result]
+    if len(results) != len(step.results):
+        raise LaunchError(f"aten '{step.aten}' gives {len(results)} results, 'out' names others")
+    for name, value in zip(step.results, results, strict=True):
+        bound[name] = _as_declared(name, value, bound[name], step.aten)
+
+
+def _as_declared(name: str, value: object, declared: Tensor, operator: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise LaunchError(f"aten '{operator}' gives {type(value).__name__}, not a tensor")
+    if value.shape != declared.shape or value.dtype != declared.dtype:
+        raise LaunchError(
+            f"aten '{operator}' gives {list(value.shape)} of {value.dtype}, but '{name}' is"
+            f" declared {list(declared.shape)} of {declared.dtype}"
+        )
+    # A view of an input must not become writable memory for a later kernel.
+    return (
+        value.clone(memory_format=torch.contiguous_format)
+        if value._is_view()
+        else (value.contiguous())
+    )
+
+
+def _key(value: Bindable) -> object:
+    return (value.shape, value.dtype) if isinstance(value, Tensor) else (type(value), value)
+
+
+def _version(tensor: Tensor) -> tuple[int, int]:
+    return id(tensor), 0 if tensor.is_inference() else tensor._version
+
+
+def _described(value: Bindable) -> TensorType | int | float:
+    if isinstance(value, Tensor):
+        return TensorType(tuple(value.shape), str(value.dtype).removeprefix("torch."))
+    return value
+
+
+def _device(inputs: Mapping[str, Bindable], parameters: Mapping[str, Tensor]) -> torch.device:
+    for value in (*inputs.values(), *parameters.values()):
+        if isinstance(value, Tensor):
+            return value.device
+    raise LaunchError("no input is a tensor, so there is no device to run on")
