@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from metalgen import _core
@@ -33,8 +34,14 @@ def open_device(type: str) -> _core.Device:
     if type == "cpu":
         return _core.software_device(thread_count())
     if type == "mps":
-        return _core.apple_device()
+        return _core.apple_device(str(_torch_library()))
     raise LaunchError(f"expected tensors on cpu or mps, found {type}: no device runs kernels there")
+
+
+def _torch_library() -> Path:
+    import torch
+
+    return Path(torch.__file__).parent / "lib" / "libtorch_cpu.dylib"
 
 
 def thread_count() -> int:

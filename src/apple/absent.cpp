@@ -6,7 +6,7 @@ namespace metalgen {
 
 bool has_apple_device() { return false; }
 
-std::unique_ptr<Device> make_apple_device() {
+std::unique_ptr<Device> make_apple_device(const std::string&) {
   throw ToolchainError("Apple GPUs need macOS; tensors on the cpu use the software device");
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "device.h"
 
@@ -10,7 +11,8 @@ namespace metalgen {
 // Whether this build knows Metal and the machine has a GPU for it.
 bool has_apple_device();
 
-// Throws ToolchainError where there is none.
-std::unique_ptr<Device> make_apple_device();
+// Dispatches on the stream of the torch whose libtorch_cpu is the file `torch_library`. Throws
+// ToolchainError where there is no GPU or no such stream.
+std::unique_ptr<Device> make_apple_device(const std::string& torch_library);
 
 }  // namespace metalgen

@@ -91,7 +91,7 @@ void bind_device(py::module_& module) {
       .def("synchronize", &Device::synchronize, py::call_guard<py::gil_scoped_release>());
   module.def("software_device", &make_software_device, py::arg("threads"));
   module.def("has_apple_device", &has_apple_device);
-  module.def("apple_device", &make_apple_device);
+  module.def("apple_device", &make_apple_device, py::arg("torch_library"));
 }
 
 }  // namespace

@@ -40,7 +40,8 @@ class Scratch {
     return memory_;
   }
 
-  Arena frames;
+  Arena frames;     // of the threadgroup that is running
+  Arena constants;  // of the dispatch that this thread has started
 
  private:
   Arena shared_;
@@ -91,14 +92,18 @@ Kinds kinds_of(const Geometry& geometry) {
   return kinds;
 }
 
-Pointers pointers_of(std::span<const Binding> bindings) {
+// Where kernels find what is bound; host bytes are copied to where any vector type may lie.
+Pointers pointers_of(std::span<const Binding> bindings, Arena& copies) {
   Pointers pointers{};
   for (const Binding& binding : bindings) {
-    if (const auto* memory = std::get_if<BoundMemory>(&binding.source))
-      pointers[binding.index] = reinterpret_cast<std::byte*>(memory->handle) + memory->offset;
-    else  // kernels only read `constant` copies
-      pointers[binding.index] =
-          const_cast<std::byte*>(std::get<std::span<const std::byte>>(binding.source).data());
+    std::byte*& pointer = pointers[binding.index];
+    if (const auto* memory = std::get_if<BoundMemory>(&binding.source)) {
+      pointer = reinterpret_cast<std::byte*>(memory->handle) + memory->offset;
+    } else {
+      const auto bytes = std::get<std::span<const std::byte>>(binding.source);
+      pointer = copies.allocate(bytes.size());
+      std::copy(bytes.begin(), bytes.end(), pointer);
+    }
   }
   return pointers;
 }
@@ -111,7 +116,10 @@ double thread_count(const Extent& size) { return double(size[0]) * size[1] * siz
 class SoftwarePipeline::Run {
  public:
   Run(const Dispatch& dispatch, const NativeCode* any, const NativeCode* rows)
-      : dispatch_(dispatch), any_(any), rows_(rows), buffers_(pointers_of(dispatch.bindings)) {
+      : dispatch_(dispatch),
+        any_(any),
+        rows_(rows),
+        buffers_(pointers_of(dispatch.bindings, scratch().constants)) {
     for (const NativeCode* code : {any, rows})
       if (code) static_bytes_ = std::max(static_bytes_, round_to_line(code->threadgroup_bytes));
     for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
@@ -119,6 +127,10 @@ class SoftwarePipeline::Run {
   }
 
   const Geometry& geometry() const { return dispatch_.geometry; }
+
+  ~Run() { scratch().constants.reset(); }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
 
   // Runs the threadgroups numbered [begin, end) on this host thread.
   void operator()(std::uint64_t begin, std::uint64_t end) const {

@@ -1,0 +1,251 @@
+// Apple's GPU: dispatches are encoded on torch's own MPS stream, in order with torch's operators.
+//
+// An mps tensor's data pointer is its MTLBuffer; handles here are such pointers, not owned.
+#import <Foundation/Foundation.h>
+#import <Metal/Metal.h>
+
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "apple/apple_device.h"
+#include "apple/torch_stream.h"
+#include "errors.h"
+
+namespace metalgen {
+namespace {
+
+// Metal takes at most this many bytes by value; more go through a buffer.
+constexpr std::size_t kMaxInlineBytes = 4096;
+
+std::string text_of(NSError* error) {
+  const char* text = error.localizedDescription.UTF8String;
+  return text ? text : "no reason given";
+}
+
+NSString* string_of(std::string_view text) {
+  return [[NSString alloc] initWithBytes:text.data()
+                                  length:text.size()
+                                encoding:NSUTF8StringEncoding];
+}
+
+id<MTLBuffer> buffer_of(std::uintptr_t handle) {
+  return (__bridge id<MTLBuffer>)reinterpret_cast<void*>(handle);
+}
+
+MTLSize size_of(const Extent& extent) { return MTLSizeMake(extent[0], extent[1], extent[2]); }
+
+class AppleBuffer final : public Buffer {
+ public:
+  explicit AppleBuffer(id<MTLBuffer> buffer) : buffer_(buffer) {}
+
+  std::uintptr_t handle() const override {
+    return reinterpret_cast<std::uintptr_t>((__bridge void*)buffer_);
+  }
+  std::span<std::byte> bytes() const override {
+    return {static_cast<std::byte*>(buffer_.contents), buffer_.length};
+  }
+
+ private:
+  const id<MTLBuffer> buffer_;
+};
+
+void bind(id<MTLComputeCommandEncoder> encoder, id<MTLDevice> device, const Binding& binding) {
+  if (const auto* memory = std::get_if<BoundMemory>(&binding.source)) {
+    [encoder setBuffer:buffer_of(memory->handle) offset:memory->offset atIndex:binding.index];
+    return;
+  }
+  const auto bytes = std::get<std::span<const std::byte>>(binding.source);
+  if (bytes.size() <= kMaxInlineBytes) {
+    [encoder setBytes:bytes.data() length:bytes.size() atIndex:binding.index];
+    return;
+  }
+  // The encoder keeps the buffer until the GPU has run.
+  id<MTLBuffer> copy = [device newBufferWithBytes:bytes.data()
+                                           length:bytes.size()
+                                          options:MTLResourceStorageModeShared];
+  [encoder setBuffer:copy offset:0 atIndex:binding.index];
+}
+
+class ApplePipeline final : public Pipeline {
+ public:
+  ApplePipeline(id<MTLComputePipelineState> state, std::shared_ptr<const TorchStream> stream)
+      : state_(state), stream_(std::move(stream)) {}
+
+  std::uint32_t max_total_threads() const override {
+    return static_cast<std::uint32_t>(state_.maxTotalThreadsPerThreadgroup);
+  }
+
+  void dispatch(const Dispatch& dispatch) override {
+    if (dispatch.geometry.empty()) return;
+    check_group(dispatch.geometry.group_size);
+    __block bool encoded = false;
+    // Everything that touches torch's encoder runs on its queue; no exception may leave the block.
+    dispatch_sync(stream_->queue(), ^{
+      @autoreleasepool {
+        id<MTLComputeCommandEncoder> encoder = stream_->command_encoder();
+        if (encoder == nil) return;
+        encode(encoder, dispatch);
+        encoded = true;
+      }
+    });
+    if (!encoded) throw LaunchError("torch's MPS stream gave no command encoder");
+  }
+
+ private:
+  void check_group(const Extent& size) const {
+    const std::uint64_t threads = std::uint64_t{size[0]} * size[1] * size[2];
+    if (threads > state_.maxTotalThreadsPerThreadgroup)
+      throw LaunchError("expected at most " + std::to_string(max_total_threads()) +
+                        " threads a threadgroup on this GPU, found " + std::to_string(threads));
+  }
+
+  void encode(id<MTLComputeCommandEncoder> encoder, const Dispatch& dispatch) const {
+    [encoder setComputePipelineState:state_];
+    for (const Binding& binding : dispatch.bindings) bind(encoder, state_.device, binding);
+    for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
+      [encoder setThreadgroupMemoryLength:memory.bytes atIndex:memory.index];
+    [encoder dispatchThreads:size_of(dispatch.geometry.grid)
+        threadsPerThreadgroup:size_of(dispatch.geometry.group_size)];
+  }
+
+  const id<MTLComputePipelineState> state_;
+  const std::shared_ptr<const TorchStream> stream_;
+};
+
+// Sets one constant; Metal reads the value from memory in the constant's own type.
+void set_constant(MTLFunctionConstantValues* values, const FunctionConstant& constant) {
+  const auto set = [&](auto value, MTLDataType type) {
+    [values setConstantValue:&value type:type atIndex:constant.index];
+  };
+  std::visit(
+      [&](auto value) {
+        const std::string& type = constant.type_name;
+        if (type == "bool") set(static_cast<bool>(value), MTLDataTypeBool);
+        else if (type == "float") set(static_cast<float>(value), MTLDataTypeFloat);
+        else if (type == "half") set(static_cast<_Float16>(value), MTLDataTypeHalf);
+        else if (type == "int") set(static_cast<std::int32_t>(value), MTLDataTypeInt);
+        else if (type == "uint") set(static_cast<std::uint32_t>(value), MTLDataTypeUInt);
+        else if (type == "short") set(static_cast<std::int16_t>(value), MTLDataTypeShort);
+        else if (type == "ushort") set(static_cast<std::uint16_t>(value), MTLDataTypeUShort);
+        else if (type == "char") set(static_cast<std::int8_t>(value), MTLDataTypeChar);
+        else if (type == "uchar") set(static_cast<std::uint8_t>(value), MTLDataTypeUChar);
+        else if (type == "long") set(static_cast<std::int64_t>(value), MTLDataTypeLong);
+        else if (type == "ulong") set(static_cast<std::uint64_t>(value), MTLDataTypeULong);
+        else throw LaunchError("function constants of type " + type + " cannot be set");
+      },
+      constant.value);
+}
+
+MTLFunctionConstantValues* values_of(std::span<const FunctionConstant> constants) {
+  MTLFunctionConstantValues* values = [MTLFunctionConstantValues new];
+  for (const FunctionConstant& constant : constants) set_constant(values, constant);
+  return values;
+}
+
+class AppleLibrary final : public Library {
+ public:
+  AppleLibrary(id<MTLLibrary> library, std::shared_ptr<const TorchStream> stream)
+      : library_(library), stream_(std::move(stream)) {}
+
+  std::shared_ptr<Pipeline> pipeline(std::string_view kernel,
+                                     std::vector<FunctionConstant> constants) override {
+    Key key{std::string(kernel), {}};
+    for (const FunctionConstant& constant : constants)
+      key.second.emplace_back(constant.index, constant.value);
+    const std::lock_guard lock(mutex_);
+    std::shared_ptr<Pipeline>& pipeline = pipelines_[key];
+    if (!pipeline) pipeline = make_pipeline(kernel, constants);
+    return pipeline;
+  }
+
+ private:
+  using Key = std::pair<std::string,
+                        std::vector<std::pair<std::uint32_t, decltype(FunctionConstant::value)>>>;
+
+  std::shared_ptr<Pipeline> make_pipeline(std::string_view kernel,
+                                          std::span<const FunctionConstant> constants) {
+    MTLFunctionConstantValues* values = values_of(constants);
+    std::string reason;  // thrown outside the pool, which must not be unwound through
+    id<MTLComputePipelineState> state = nil;
+    @autoreleasepool {
+      NSError* error = nil;
+      id<MTLFunction> function = [library_ newFunctionWithName:string_of(kernel)
+                                                constantValues:values
+                                                         error:&error];
+      if (function != nil)
+        state = [library_.device newComputePipelineStateWithFunction:function error:&error];
+      if (state == nil) reason = text_of(error);
+    }
+    if (state == nil) throw LaunchError(reason);
+    return std::make_shared<ApplePipeline>(state, stream_);
+  }
+
+  const id<MTLLibrary> library_;
+  const std::shared_ptr<const TorchStream> stream_;
+  std::mutex mutex_;
+  std::map<Key, std::shared_ptr<Pipeline>> pipelines_;
+};
+
+class AppleDevice final : public Device {
+ public:
+  AppleDevice(id<MTLDevice> device, TorchStream stream)
+      : device_(device), stream_(std::make_shared<const TorchStream>(stream)) {}
+
+  std::string name() const override { return device_.name.UTF8String; }
+
+  std::unique_ptr<Buffer> wrap(std::span<std::byte> bytes) override {
+    id<MTLBuffer> buffer = [device_ newBufferWithBytesNoCopy:bytes.data()
+                                                      length:bytes.size()
+                                                     options:MTLResourceStorageModeShared
+                                                 deallocator:nil];
+    if (buffer == nil) throw LaunchError("Metal shares whole pages of memory only (16 KiB)");
+    return std::make_unique<AppleBuffer>(buffer);
+  }
+
+  std::unique_ptr<Buffer> allocate(std::size_t bytes) override {
+    id<MTLBuffer> buffer = [device_ newBufferWithLength:bytes options:MTLResourceStorageModeShared];
+    if (buffer == nil) throw LaunchError("no memory for " + std::to_string(bytes) + " bytes");
+    return std::make_unique<AppleBuffer>(buffer);
+  }
+
+  std::shared_ptr<Library> load(std::span<const std::byte> metallib, Translator) override {
+    std::string reason;
+    id<MTLLibrary> library = nil;
+    @autoreleasepool {
+      dispatch_data_t data = dispatch_data_create(metallib.data(), metallib.size(), nullptr,
+                                                  DISPATCH_DATA_DESTRUCTOR_DEFAULT);
+      NSError* error = nil;
+      library = [device_ newLibraryWithData:data error:&error];
+      if (library == nil) reason = text_of(error);
+    }
+    if (library == nil) throw ToolchainError("Metal refused the metallib: " + reason);
+    return std::make_shared<AppleLibrary>(library, stream_);
+  }
+
+  void synchronize() override { stream_->synchronize(); }
+
+ private:
+  const id<MTLDevice> device_;
+  const std::shared_ptr<const TorchStream> stream_;
+};
+
+}  // namespace
+
+bool has_apple_device() {
+  @autoreleasepool {
+    return MTLCreateSystemDefaultDevice() != nil;
+  }
+}
+
+std::unique_ptr<Device> make_apple_device(const std::string& torch_library) {
+  id<MTLDevice> device = nil;
+  @autoreleasepool {
+    device = MTLCreateSystemDefaultDevice();
+  }
+  if (device == nil) throw ToolchainError("this Mac has no GPU that Metal can use");
+  return std::make_unique<AppleDevice>(device, TorchStream::of(torch_library));
+}
+
+}  // namespace metalgen
