@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from metalgen.air.bitstream import (
     BLOCKINFO,
+    ENTER_SUBBLOCK,
+    Abbreviation,
     Bits,
     BitstreamError,
     Block,
@@ -21,6 +23,7 @@ from metalgen.air.bitstream import (
     Standard,
     enter_block,
     items,
+    read_run,
     records,
 )
 from metalgen.air.layout import Type, read_types
@@ -28,17 +31,17 @@ from metalgen.errors import MetallibError
 
 _WRAPPER = struct.Struct("<5I")
 _WRAPPER_MAGIC = 0x0B17C0DE
+THREADGROUP_SPACE = 3
 _RAW_MAGIC = b"BC\xc0\xde"
 _MODULE, _CONSTANTS, _METADATA, _TYPES, _STRTAB = 8, 11, 15, 17, 23
 
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """A global variable or function; the value's type and alignment only for variables."""
+    """A global variable or function; of a threadgroup variable also how much memory it takes."""
 
     name: str
-    address_space: int = 0
-    size: int = 0  # bytes
+    threadgroup_bytes: int = 0
     alignment: int = 1  # bytes
 
 
@@ -49,10 +52,10 @@ Value: TypeAlias = "str | int | Global | Node | None"
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """The parts of a module that describe its kernel."""
+    """The parts of a module that describe its kernels."""
 
     named: dict[str, list[Node]]  # named metadata, "air.kernel" and the like
-    variables: tuple[Global, ...]
+    globals: tuple[Global, ...]
 
 
 def read_module(bitcode: bytes) -> Module:
@@ -84,10 +87,16 @@ def _standard(content: bytes, width: int) -> Standard:
     return standard
 
 
+# Kernels instantiated from one template differ in names and function bodies, and share the rest:
+# in a file of thousands four blocks in five were read before.
 @functools.lru_cache(maxsize=256)
 def _types(content: bytes, width: int) -> tuple[Type, ...]:
-    """A module's types; kernels instantiated from one template share theirs."""
     return read_types(records(content, Block(_TYPES, 0, len(content), width), Standard()))
+
+
+@functools.lru_cache(maxsize=256)
+def _run(content: bytes, width: int, abbreviations: tuple[Abbreviation, ...]) -> list[Record]:
+    return read_run(Bits(content), width, list(abbreviations))[0]
 
 
 # Module records that define a value, and so take the next number, and constants' codes.
@@ -103,14 +112,15 @@ class _Metadata:
 
     strings: list[str] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)  # numbered on from the strings
-    named: dict[str, list[int]] = field(default_factory=dict)
+    named: dict[str, Sequence[int]] = field(default_factory=dict)
 
 
 # Metadata records: https://llvm.org/docs/BitCodeFormat.html and LLVMBitCodes.h.
 _STRING_OLD, _VALUE, _NODE, _NAME, _DISTINCT_NODE, _NAMED_NODE, _STRINGS = 1, 2, 3, 4, 5, 10, 35
 _UNNUMBERED = frozenset({6, 11, 36, 38, 39})  # kinds, attachments and the index
-# Deep enough for structs in structs; cycles, which only loops and debug information form, end.
+# More than any kernel needs; damaged metadata may be cyclic, or unfold without end.
 _MAXIMUM_DEPTH = 32
+_MAXIMUM_NODES = 100_000
 
 
 class _Reader:
@@ -120,10 +130,11 @@ class _Reader:
         self.data = data
         self.strtab = b""
         self.standard = Standard()
-        self.types: tuple[Type, ...] = ()
+        self.type_table: Block | None = None
         self.globals: list[Record] = []
         self.constants: list[int | None] = []
         self.metadata = _Metadata()
+        self.nodes = 0
 
     def module(self) -> Module:
         module = None
@@ -141,10 +152,9 @@ class _Reader:
     def _top_level(self) -> Iterator[Block]:
         start = len(_RAW_MAGIC)
         while start + 8 <= len(self.data):
-            bits = Bits(self.data[start : start + 32])
-            if bits.fixed(2) != 1:
+            if self.data[start] & 3 != ENTER_SUBBLOCK:
                 raise BitstreamError(f"expected a block at offset {start}")
-            block = enter_block(self.data, start, len(self.data), bits)
+            block = enter_block(self.data, start, len(self.data), position=2)
             yield block
             start = block.end
 
@@ -157,7 +167,7 @@ class _Reader:
                     _standard(self.data[item.start : item.end], item.width).by_block
                 )
             elif item.id == _TYPES:
-                self.types = _types(self.data[item.start : item.end], item.width)
+                self.type_table = item
             elif item.id == _CONSTANTS:
                 self._read_constants(item)
             elif item.id == _METADATA:
@@ -172,7 +182,8 @@ class _Reader:
             )
 
     def _read_constants(self, block: Block) -> None:
-        for record in records(self.data, block, self.standard):
+        abbreviations = tuple(self.standard.by_block.get(_CONSTANTS, ()))
+        for record in _run(self.data[block.start : block.end], block.width, abbreviations):
             if record.code == _SETTYPE:
                 continue
             if record.code == _INTEGER:
@@ -182,31 +193,36 @@ class _Reader:
                 self.constants.append(0 if record.code == _NULL else None)
 
     def _read_metadata(self, block: Block) -> None:
+        content = self.data[block.start : block.end]
+        bits = Bits(content)
+        abbreviations = list(self.standard.by_block.get(_METADATA, ()))
+        head, ended = read_run(bits, block.width, abbreviations, until=_STRINGS)
+        if head and head[-1].code == _STRINGS:
+            self.metadata.strings = _strings(head.pop())
+        self._add_metadata(head)
+        if not ended:
+            # Strings end on a whole word; what follows is alike in many kernels.
+            rest = content[bits.position // 8 :]
+            self._add_metadata(_run(rest, block.width, tuple(abbreviations)))
+
+    def _add_metadata(self, run: list[Record]) -> None:
         table = self.metadata
         name = ""
-        for record in records(self.data, block, self.standard):
-            code = record.code
-            if code == _STRINGS:
-                table.strings = _strings(record)
-            elif code == _NAME:
+        for record in run:
+            if record.code == _NAME:
                 name = bytes(record.operands).decode(errors="replace")
-            elif code == _NAMED_NODE:
+            elif record.code == _NAMED_NODE:
                 table.named[name] = record.operands
-            elif code not in _UNNUMBERED:
+            elif record.code not in _UNNUMBERED:
                 table.records.append(record)
 
     def _resolve(self) -> Module:
-        self.resolved_globals = [self._global(record) for record in self.globals]
-        variables = tuple(
-            found
-            for record, found in zip(self.globals, self.resolved_globals, strict=True)
-            if record.code == _GLOBALVAR
-        )
+        self.resolved_globals = tuple(self._global(record) for record in self.globals)
         named: dict[str, list[Node]] = {}
         for name, numbers in self.metadata.named.items():
             if name.startswith("air."):
                 named[name] = [self._node(number) for number in numbers]
-        return Module(named, variables)
+        return Module(named, self.resolved_globals)
 
     def _global(self, record: Record) -> Global:
         offset, length = record.operands[:2]
@@ -215,13 +231,21 @@ class _Reader:
         name = self.strtab[offset : offset + length].decode(errors="replace")
         if record.code != _GLOBALVAR:
             return Global(name)
-        type_number, flags, alignment = record.operands[2], record.operands[3], record.operands[6]
-        if not flags & _EXPLICIT_TYPE or type_number >= len(self.types):
+        flags, alignment = record.operands[3], record.operands[6]
+        if not flags & _EXPLICIT_TYPE or flags >> 2 != THREADGROUP_SPACE:
             return Global(name)
-        kind = self.types[type_number]
+        kind = self._type(record.operands[2])
         # The alignment is stored as its logarithm plus one; 0 leaves it to the type.
         aligned = 1 << min(alignment - 1, 32) if alignment else kind.alignment
-        return Global(name, flags >> 2, kind.size, aligned)
+        return Global(name, kind.size, aligned)
+
+    def _type(self, number: int) -> Type:
+        """Types are read only for threadgroup variables, which few kernels have."""
+        table = self.type_table
+        types = _types(self.data[table.start : table.end], table.width) if table else ()
+        if number >= len(types):
+            raise BitstreamError(f"type {number} is used but not defined")
+        return types[number]
 
     def _node(self, number: int) -> Node:
         found = self._metadata_value(number, 0)
@@ -239,8 +263,11 @@ class _Reader:
             return self._value(record.operands[1])
         if record.code == _STRING_OLD:
             return bytes(record.operands).decode(errors="replace")
-        if record.code not in (_NODE, _DISTINCT_NODE) or depth > _MAXIMUM_DEPTH:
+        if record.code not in (_NODE, _DISTINCT_NODE):
             return None
+        self.nodes += 1
+        if depth > _MAXIMUM_DEPTH or self.nodes > _MAXIMUM_NODES:
+            raise BitstreamError("metadata is nested too deeply")
         # An operand is stored plus one; 0 stands for an absent one.
         return tuple(
             self._metadata_value(operand - 1, depth + 1) if operand else None
@@ -260,10 +287,8 @@ def _strings(record: Record) -> list[str]:
     blob = record.blob
     if offset > len(blob):
         raise BitstreamError(f"strings begin at {offset}, after {len(blob)} bytes")
-    lengths = Bits(blob[:offset])
     strings: list[str] = []
-    for _ in range(count):
-        length = lengths.vbr(6)
+    for length in Bits(blob[:offset]).numbers(count):
         if offset + length > len(blob):
             raise BitstreamError(f"a string ends at {offset + length}, after {len(blob)} bytes")
         strings.append(blob[offset : offset + length].decode(errors="replace"))

@@ -1,14 +1,16 @@
 """Read LLVM's bitstream, the bit-packed blocks and records that bitcode is written in.
 
-https://llvm.org/docs/BitCodeFormat.html. A bit cursor in plain Python is slow when it shifts
-integers, so a run of bits is turned into a string of "0" and "1", first bit first, once; a number
-is then a slice and a look-up. Only the blocks that are asked for are turned into strings: a
-kernel's function bodies, most of its bitcode, are stepped over by the length in their header.
+https://llvm.org/docs/BitCodeFormat.html. Nearly everything in it is a chunk of 6 bits, at any bit
+offset. Shifting integers for each is slow in Python, but base64 cuts bytes into groups of 6 bits
+at C speed: a run of bits is cut once for each of the six phases that are asked for, and a record
+of small numbers is then a slice. Only the blocks that are asked for are cut: a kernel's function
+bodies, most of its bitcode, are stepped over by the length in their header.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 END_BLOCK, ENTER_SUBBLOCK, DEFINE_ABBREV, UNABBREV_RECORD = range(4)
@@ -18,9 +20,10 @@ _SETBID = 1
 _FIXED, _VBR, _ARRAY, _CHAR6, _BLOB = 1, 2, 3, 4, 5
 _CHAR6_ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._"
 
-# Every number of up to 8 bits by its bits, first bit first, for each width.
-_NUMBERS = [{f"{n:0{w}b}"[::-1]: n for n in range(1 << w)} if w else {} for w in range(9)]
-_SIX = _NUMBERS[6]
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_VALUES = bytes.maketrans(_BASE64, bytes(range(64)))
+_MASKS = [(1 << width) - 1 for width in range(7)]
+_MORE = 32  # the bit of a 6-bit chunk that says another follows
 
 Operand = tuple[int, int]  # encoding (0: literal), and its width or value
 Abbreviation = tuple[Operand, ...]
@@ -35,7 +38,7 @@ class Record:
     """One record: its code, its numbers, and the bytes of its blob, if it has one."""
 
     code: int
-    operands: list[int]
+    operands: Sequence[int]
     blob: bytes = b""
 
 
@@ -50,34 +53,64 @@ class Block:
 
 
 class Bits:
-    """A cursor over the bits of `data`, whose first byte is at offset `base` of the file."""
+    """A cursor over the bits of `data`, the lowest bit of each byte first."""
 
-    __slots__ = ("bits", "data", "position")
+    __slots__ = ("_number", "_phases", "data", "end", "position")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.bits = f"{int.from_bytes(data, 'little'):0{8 * len(data)}b}"[::-1] if data else ""
         self.position = 0
+        self.end = 8 * len(data)
+        self._number = int.from_bytes(data, "little")
+        self._phases: list[bytes | None] = [None] * 6
+
+    def _sixes(self, phase: int) -> bytes:
+        """The bits from number `phase` on as groups of 6, one per byte; zeros after the end."""
+        sixes = self._phases[phase]
+        if sixes is None:
+            size = -(-len(self.data) // 3) * 3  # what base64 needs not to pad
+            reverse = (self._number >> phase).to_bytes(size, "big")
+            sixes = base64.b64encode(reverse).translate(_VALUES)[::-1]
+            self._phases[phase] = sixes
+        return sixes
 
     def fixed(self, width: int) -> int:
         """A number of `width` bits."""
         start = self.position
-        self.position = start + width
-        text = self.bits[start : start + width]
-        if len(text) != width:
-            raise BitstreamError(f"expected {width} more bits, found {len(text)}")
-        return int(text[::-1], 2) if text else 0
+        self.position = position = start + width
+        if position > self.end:
+            raise BitstreamError(f"expected {position - self.end} more bits, found the end")
+        if width <= 6:
+            sixes = self._phases[start % 6] or self._sixes(start % 6)
+            return sixes[start // 6] & _MASKS[width]
+        first = start // 8
+        around = int.from_bytes(self.data[first : first + width // 8 + 2], "little")
+        return around >> (start % 8) & ((1 << width) - 1)
 
     def vbr(self, width: int) -> int:
         """A number in chunks of `width` bits, the top bit of each saying that more follow."""
         more = 1 << (width - 1)
         value = shift = 0
-        while True:
-            chunk = self.fixed(width)
-            value |= (chunk & (more - 1)) << shift
-            if not chunk & more:
-                return value
+        while (chunk := self.fixed(width)) & more:
+            value |= (chunk - more) << shift
             shift += width - 1
+        return value | chunk << shift
+
+    def numbers(self, count: int) -> Sequence[int]:
+        """`count` numbers in chunks of 6 bits."""
+        start = self.position
+        if count > (self.end - start) // 6:
+            raise BitstreamError(f"expected {count} numbers, found the end")
+        sixes = self._phases[start % 6] or self._sixes(start % 6)
+        at = start // 6
+        found: Sequence[int] = sixes[at : at + count]
+        chunks = count
+        if count and max(found) >= _MORE:
+            found, chunks = _join_chunks(sixes, at, count)
+        self.position = position = start + 6 * chunks
+        if position > self.end:
+            raise BitstreamError(f"expected {count} numbers, found the end")
+        return found
 
     def align(self) -> None:
         """Go on to the next multiple of 32 bits."""
@@ -95,30 +128,9 @@ class Bits:
         return self.data[start : start + length]
 
     def unabbreviated(self) -> Record:
-        """A record without an abbreviation: everything in chunks of 6 bits. The hot loop."""
-        bits, position, six = self.bits, self.position, _SIX
-        numbers: list[int] = []
-        expected = 2  # the code and the count, then as many as the count says
-        try:
-            while len(numbers) < expected:
-                value = six[bits[position : position + 6]]
-                position += 6
-                if value >= 32:
-                    shift = 5
-                    value -= 32
-                    while (chunk := six[bits[position : position + 6]]) >= 32:
-                        value |= (chunk - 32) << shift
-                        position += 6
-                        shift += 5
-                    value |= chunk << shift
-                    position += 6
-                numbers.append(value)
-                if len(numbers) == 2:
-                    expected = 2 + value
-        except KeyError:
-            raise BitstreamError("expected the rest of a record, found the end") from None
-        self.position = position
-        return Record(numbers[0], numbers[2:])
+        """A record without an abbreviation: code, count and operands in chunks of 6 bits."""
+        code, count = self.numbers(2)
+        return Record(code, self.numbers(count))
 
     def _scalar(self, encoding: int, width: int) -> int:
         if encoding == _FIXED:
@@ -126,6 +138,19 @@ class Bits:
         if encoding == _VBR:
             return self.vbr(width)
         return _CHAR6_ALPHABET[self.fixed(6)]
+
+    def _array(self, encoding: int, width: int) -> Sequence[int]:
+        count = self.vbr(6)
+        if encoding == _VBR and width == 6:
+            return self.numbers(count)
+        if count * max(width, 1) > self.end - self.position:
+            raise BitstreamError(f"expected {count} elements, found the end")
+        if encoding != _FIXED:
+            return [self._scalar(encoding, width) for _ in range(count)]
+        if width == 8:
+            return self.fixed(8 * count).to_bytes(count, "little")
+        together, mask = self.fixed(width * count), (1 << width) - 1
+        return [together >> at & mask for at in range(0, width * count, width)]
 
     def abbreviated(self, abbreviation: Abbreviation) -> Record:
         """A record laid out as `abbreviation` says."""
@@ -137,7 +162,7 @@ class Bits:
                 numbers.append(value)
             elif encoding == _ARRAY:
                 element = next(operands)
-                numbers.extend(self._scalar(*element) for _ in range(self.vbr(6)))
+                numbers.extend(self._array(*element))
             elif encoding == _BLOB:
                 blob = self.blob()
             else:
@@ -178,6 +203,29 @@ def _check_arrays(operands: list[Operand]) -> None:
             raise BitstreamError("expected variable-width chunks of at least 2 bits")
 
 
+def _join_chunks(sixes: bytes, at: int, count: int) -> tuple[list[int], int]:
+    """`count` numbers whose chunks begin at `at`, and how many chunks those are. The hot loop."""
+    low, high = sixes[at : at + 2 * count : 2], sixes[at + 1 : at + 2 * count : 2]
+    if len(high) == count and min(low) >= _MORE and max(high) < _MORE:  # as the letters of a text
+        return [one - _MORE | two << 5 for one, two in zip(low, high, strict=True)], 2 * count
+    start = at
+    numbers: list[int] = []
+    for _ in range(count):
+        value = sixes[at]
+        at += 1
+        if value >= _MORE:
+            value -= _MORE
+            shift = 5
+            while (chunk := sixes[at]) >= _MORE:
+                value |= (chunk - _MORE) << shift
+                shift += 5
+                at += 1
+            value |= chunk << shift
+            at += 1
+        numbers.append(value)
+    return numbers, at - start
+
+
 @dataclass
 class Standard:
     """Abbreviations that BLOCKINFO defines ahead for all blocks of one kind."""
@@ -199,22 +247,25 @@ class Standard:
                 raise BitstreamError(f"expected a block's number in BLOCKINFO, found {number}")
 
 
-def enter_block(data: bytes, start: int, end: int, bits: Bits) -> Block:
-    """The block whose header, less its abbreviation number, `bits` (begun at `start`) is at."""
-    block_id = bits.vbr(8)
-    width = bits.vbr(4)
-    bits.align()
-    words = bits.fixed(32)
-    content = start + bits.position // 8
-    if not 2 <= width <= 32 or content + 4 * words > end:
+def enter_block(data: bytes, start: int, end: int, position: int) -> Block:
+    """The block whose header is `position` bits after `start`, its abbreviation number read."""
+    first = start + position // 8
+    header = int.from_bytes(data[first : first + 16], "little") >> position % 8
+    block_id = header & 0xFF  # chunks of 8 bits, then of 4; no block or width needs a second
+    width = header >> 8 & 0xF
+    # The length is a word of its own, at the next multiple of 32 bits.
+    length_at = start + (position + 12 + 31) // 32 * 4
+    content = length_at + 4
+    length = 4 * int.from_bytes(data[length_at:content], "little")
+    if block_id > 0x7F or not 2 <= width <= 7 or content + length > end:
         raise BitstreamError(
-            f"block {block_id} claims {4 * words} bytes, found {max(0, end - content)}"
+            f"block {block_id} claims {length} bytes, found {max(0, end - content)}"
         )
-    return Block(block_id, content, content + 4 * words, width)
+    return Block(block_id, content, content + length, width)
 
 
 # A module's runs of records are short and its inner blocks, the functions, long.
-_FIRST_WINDOW = 512
+_FIRST_WINDOW = 1024
 
 
 def items(
@@ -223,9 +274,14 @@ def items(
     """Records and inner blocks of a block, in order; inner blocks are not read, only located."""
     abbreviations = list(standard.by_block.get(block.id, ()))
     start = block.start
+    width_mask = (1 << block.width) - 1
     while start < block.end:
-        run, inner = _run(data, start, block, abbreviations, window)
-        yield from run
+        inner: Block | None
+        if data[start] & width_mask == ENTER_SUBBLOCK:
+            inner = enter_block(data, start, block.end, block.width)
+        else:
+            run, inner = _run(data, start, block, abbreviations, window)
+            yield from run
         if inner is None:
             return
         yield inner
@@ -247,9 +303,10 @@ def _run(
         stop = min(start + window, block.end)
         known = list(abbreviations)
         try:
-            run, header = _read_run(Bits(data[start:stop]), block, known)
-            inner = enter_block(data, start, block.end, header) if header else None
-        except BitstreamError:
+            bits = Bits(data[start:stop])
+            run, ended = read_run(bits, block.width, known)
+            inner = None if ended else enter_block(data, start, block.end, bits.position)
+        except (BitstreamError, IndexError):
             if stop == block.end:
                 raise
             window *= 4  # the run was longer: read it again with more room
@@ -258,20 +315,23 @@ def _run(
         return run, inner
 
 
-def _read_run(
-    bits: Bits, block: Block, abbreviations: list[Abbreviation]
-) -> tuple[list[Record], Bits | None]:
-    """Records up to an inner block, whose header `bits` is then at, or to the block's end."""
+def read_run(
+    bits: Bits, width: int, abbreviations: list[Abbreviation], *, until: int | None = None
+) -> tuple[list[Record], bool]:
+    """Records up to the block's end (then True), an inner block's header, or code `until`."""
     run: list[Record] = []
-    while (number := bits.fixed(block.width)) != END_BLOCK:
+    while (number := bits.fixed(width)) != END_BLOCK:
         if number == ENTER_SUBBLOCK:
-            return run, bits
+            return run, False
         if number == UNABBREV_RECORD:
             run.append(bits.unabbreviated())
         elif number == DEFINE_ABBREV:
             abbreviations.append(bits.abbreviation())
+            continue
         elif number - 4 < len(abbreviations):
             run.append(bits.abbreviated(abbreviations[number - 4]))
         else:
             raise BitstreamError(f"abbreviation {number} was never defined")
-    return run, None
+        if run[-1].code == until:
+            return run, False
+    return run, True

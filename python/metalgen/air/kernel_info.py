@@ -12,10 +12,11 @@ Access = Literal["read", "write", "read_write"]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One member of a struct that a buffer points to; offset and size in bytes.
+    """One member of a struct that a buffer holds; offset and size in bytes.
 
     Of an array member `size` is one element's, and `count` how many there are; `count` is 0 for
-    a member that is not an array.
+    a member that is not an array. A member that is itself a pointer, texture or sampler (an
+    argument buffer's) has `resource`.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Field:
     size: int
     count: int = 0
     fields: tuple[Field, ...] = ()
+    resource: Argument | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,10 @@ class Argument:
     address_space: AddressSpace | None = None
     access: Access | None = None
     is_reference: bool = False  # constant T& rather than constant T*
+    array_length: int = 1  # of a reference to an array, constant T (&name)[n]: n
     is_used: bool = True
     condition: str | None = None  # the function constant that decides whether it exists
+    is_argument_buffer: bool = False  # holds pointers or textures, not only data
     fields: tuple[Field, ...] = ()  # members, where type_name is a struct
     count: int = 1  # how many consecutive indices it takes: arrays of textures take more
 

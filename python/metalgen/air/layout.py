@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from metalgen.air.bitstream import BitstreamError, Record
@@ -36,7 +36,7 @@ def read_types(table: Iterable[Record]) -> tuple[Type, ...]:
     return tuple(types)
 
 
-def _type(code: int, operands: list[int], known: list[Type]) -> Type:
+def _type(code: int, operands: Sequence[int], known: list[Type]) -> Type:
     if code in _SCALARS:
         return Type(_SCALARS[code], _SCALARS[code])
     if code == _INTEGER:

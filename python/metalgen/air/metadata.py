@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from metalgen.air.bitcode import Global, Module, Node, Value
 from metalgen.air.kernel_info import (
     Access,
@@ -14,7 +16,6 @@ from metalgen.air.kernel_info import (
 )
 from metalgen.errors import MetallibError
 
-THREADGROUP_SPACE = 3
 SPACES: dict[int, AddressSpace] = {1: "device", 2: "constant", 3: "threadgroup"}
 # A texture that is only sampled is read.
 ACCESSES: dict[str, Access] = {
@@ -29,6 +30,7 @@ KINDS: dict[str, ArgumentKind] = {
     "air.texture": "texture",
     "air.sampler": "sampler",
 }
+STRUCT, INDIRECT = "air.struct_type_info", "air.indirect_argument"
 # How many operands follow each key; keys that are not here stand alone.
 _OPERANDS = {
     "air.function_constant": 1,
@@ -52,7 +54,7 @@ def kernel_info(module: Module, name: str) -> KernelInfo:
             return KernelInfo(
                 name=name,
                 arguments=tuple(_argument(argument) for argument in arguments),
-                threadgroup_bytes=_threadgroup_bytes(module.variables),
+                threadgroup_bytes=_threadgroup_bytes(module.globals),
                 constants=_constants(module),
                 max_total_threads=_max_total_threads(node[3:]),
             )
@@ -80,8 +82,10 @@ def _argument(node: Value) -> Argument:
         address_space=space,
         access=next((ACCESSES[key] for key in keys if key in ACCESSES), None),
         is_reference="air.buffer_size" in keys,
+        array_length=_array_length(keys),
         is_used="air.arg_unused" not in keys,
         condition=_condition(keys),
+        is_argument_buffer="air.indirect_buffer" in keys,
         fields=_fields(keys.get("air.struct_type_info", ())),
         count=count,
     )
@@ -137,27 +141,47 @@ def _condition(keys: dict[str, Node]) -> str | None:
     return None
 
 
+def _array_length(keys: dict[str, Node]) -> int:
+    """How many elements lie behind a reference: `air.arg_type_size` is that of one."""
+    size, element = _number(keys, "air.buffer_size"), _number(keys, "air.arg_type_size")
+    return size // element if size and element else 1
+
+
 def _fields(operands: Node) -> tuple[Field, ...]:
-    """Members as offset, size, array length, type, name, and a struct's own after those."""
+    """Each member's own structure, if it has one; then its five operands; then its resource."""
     members = operands[0] if operands else ()
     fields: list[Field] = []
     at = 0
-    while isinstance(members, tuple) and at + 5 <= len(members):
-        offset, size, count, type_name, name = members[at : at + 5]
-        at += 5
-        inner: Node = ()
-        if at + 1 < len(members) and members[at] == "air.struct_type_info":
-            inner = members[at + 1 : at + 2]
+    while isinstance(members, tuple) and at < len(members):
+        inner: tuple[Field, ...] = ()
+        if members[at] == STRUCT:
+            inner = _fields(members[at + 1 : at + 2])
             at += 2
-        if (
-            isinstance(offset, int)
-            and isinstance(size, int)
-            and isinstance(count, int)
-            and isinstance(type_name, str)
-            and isinstance(name, str)
-        ):
-            fields.append(Field(name, type_name, offset, size, count, _fields(inner)))
+        found = members[at : at + 5]
+        at += 5
+        resource: Value = None
+        if members[at : at + 1] == (INDIRECT,):
+            resource = members[at + 1] if at + 1 < len(members) else None
+            at += 2
+        fields.append(_field(found, inner, resource))
     return tuple(fields)
+
+
+def _field(found: Node, inner: tuple[Field, ...], resource: Value) -> Field:
+    """A member from its offset, size, array length, type and name."""
+    if tuple(map(type, found)) != (int, int, int, str, str):
+        raise MetallibError(f"expected a struct member's metadata, found {found!r}")
+    offset, size, count, type_name, name = found
+    return Field(
+        name=str(name),
+        type_name=str(type_name),
+        offset=cast(int, offset),
+        size=cast(int, size),
+        count=cast(int, count),
+        fields=inner,
+        # Of a struct of resources the metadata has only a number: its members say the rest.
+        resource=_argument(resource) if isinstance(resource, tuple) else None,
+    )
 
 
 def _constants(module: Module) -> tuple[FunctionConstant, ...]:
@@ -172,12 +196,11 @@ def _constants(module: Module) -> tuple[FunctionConstant, ...]:
     )
 
 
-def _threadgroup_bytes(variables: tuple[Global, ...]) -> int:
+def _threadgroup_bytes(globals_: tuple[Global, ...]) -> int:
     """Bytes of all threadgroup variables, laid out one after the other."""
     size = 0
-    for variable in variables:
-        if variable.address_space == THREADGROUP_SPACE:
-            size = -(-size // variable.alignment) * variable.alignment + variable.size
+    for found in globals_:
+        size = -(-size // found.alignment) * found.alignment + found.threadgroup_bytes
     return size
 
 

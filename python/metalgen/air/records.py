@@ -12,7 +12,7 @@ Buffer = bytes | bytearray | memoryview
 
 _LENGTH = struct.Struct("<H")
 _SIZE = struct.Struct("<I")
-# One record's size field counts itself.
+# A function record's size counts itself.
 MINIMUM_RECORD = _SIZE.size + len(b"ENDT")
 
 
@@ -69,7 +69,7 @@ def write_tags(tags: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(parts) + b"ENDT"
 
 
-def write_record(tags: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """`tags` with the record's size in front."""
+def write_record(tags: Iterable[tuple[bytes, bytes]], *, counts_itself: bool = True) -> bytes:
+    """`tags` with their size in front, which counts its own 4 bytes or not."""
     body = write_tags(tags)
-    return _SIZE.pack(_SIZE.size + len(body)) + body
+    return _SIZE.pack(len(body) + (_SIZE.size if counts_itself else 0)) + body
