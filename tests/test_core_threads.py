@@ -1,0 +1,161 @@
+"""The software device's host threads: the GIL, concurrent callers, forks, thread counts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import native_kernels
+from metalgen import _core, device
+from metalgen.errors import ToolchainError
+
+Geometry = _core.Geometry
+
+
+def test_python_goes_on_while_a_kernel_runs():
+    pipeline = native_kernels.library().pipeline("sleep_milliseconds")
+    milliseconds = (300).to_bytes(4, "little")
+    done = threading.Event()
+
+    def launch():
+        pipeline.dispatch((milliseconds,), Geometry.of_threads((1, 1, 1), (1, 1, 1)))
+        done.set()
+
+    thread = threading.Thread(target=launch)
+    start = time.monotonic()
+    thread.start()
+    while not done.is_set() and time.monotonic() - start < 0.1:
+        time.sleep(0.001)
+    assert not done.is_set()
+    thread.join(timeout=30)
+    assert done.is_set()
+
+
+def test_threadgroups_run_at_the_same_time_on_several_host_threads():
+    pipeline = native_kernels.library(threads=4).pipeline("sleep_milliseconds")
+    milliseconds = (150).to_bytes(4, "little")
+    start = time.monotonic()
+    pipeline.dispatch((milliseconds,), Geometry.of_threadgroups((4, 1, 1), (1, 1, 1)))
+    assert time.monotonic() - start < 0.45  # one after another: 0.6 s
+
+
+def test_a_kernel_that_turns_out_slow_is_shared_although_it_was_quick_before():
+    pipeline = native_kernels.library(threads=4).pipeline("sleep_milliseconds")
+    geometry = Geometry.of_threadgroups((9, 1, 1), (1, 1, 1))
+    for _ in range(3):
+        pipeline.dispatch(((0).to_bytes(4, "little"),), geometry)
+    start = time.monotonic()
+    pipeline.dispatch(((100).to_bytes(4, "little"),), geometry)
+    assert time.monotonic() - start < 0.6  # one after another: 0.9 s
+
+
+def test_several_python_threads_may_launch_at_once():
+    library = native_kernels.library(threads=3)
+    counts = np.zeros((6, 5000), np.uint32)
+    geometry = Geometry.of_threads((5000, 1, 1), (32, 1, 1))
+
+    def launch(row):
+        for _ in range(50):
+            library.pipeline("count_threads").dispatch((counts[row].ctypes.data,), geometry)
+
+    threads = [threading.Thread(target=launch, args=(row,)) for row in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert (counts == 50).all()
+
+
+FORKS = """
+    import os, signal, threading
+    import numpy as np
+    import native_kernels
+    from metalgen import _core
+
+    library = native_kernels.library(threads=4)
+    geometry = _core.Geometry.of_threads((100_000, 1, 1), (32, 1, 1))
+
+    def count():
+        counts = np.zeros(100_000, np.uint32)
+        library.pipeline("count_threads").dispatch((counts.ctypes.data,), geometry)
+        assert (counts == 1).all()
+
+    count()
+    stop = threading.Event()
+    def keep_launching():
+        while not stop.is_set():
+            count()
+    busy = threading.Thread(target=keep_launching)
+    busy.start()
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            count()
+            grandchild = os.fork()
+            if grandchild == 0:
+                signal.alarm(20)
+                count()
+                os._exit(7)
+            _, status = os.waitpid(grandchild, 0)
+            os._exit(os.waitstatus_to_exitcode(status))
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 7
+    stop.set()
+    busy.join()
+    count()
+    print("all came back")
+"""
+
+
+def test_forked_children_launch_kernels_too():
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKS)],
+        cwd=native_kernels.ROOT / "tests",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert finished.stdout == "all came back\n", finished.stderr
+
+
+def test_a_process_with_idle_workers_ends_by_itself():
+    code = (
+        "import native_kernels, numpy as np; from metalgen import _core;"
+        "library = native_kernels.library(threads=4); counts = np.zeros(9999, np.uint32);"
+        "geometry = _core.Geometry.of_threads((9999, 1, 1), (32, 1, 1));"
+        "library.pipeline('count_threads').dispatch((counts.ctypes.data,), geometry)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=native_kernels.ROOT / "tests", timeout=60
+    )
+    assert finished.returncode == 0
+
+
+def test_the_number_of_threads_can_be_set(monkeypatch):
+    monkeypatch.setenv("METALGEN_NUM_THREADS", "3")
+    assert device.thread_count() == 3
+    monkeypatch.setenv("METALGEN_NUM_THREADS", "none")
+    with pytest.raises(ToolchainError, match="METALGEN_NUM_THREADS is 'none'"):
+        device.thread_count()
+    monkeypatch.delenv("METALGEN_NUM_THREADS")
+    assert device.thread_count() >= 1
+
+
+def test_devices_are_probed_and_software_is_always_there():
+    devices = device.available()
+    assert devices[-1].tensors == "cpu"
+    assert devices[-1].name.startswith("software")
+    assert any(found.tensors == "mps" for found in devices) == _core.has_apple_device()
+
+
+@pytest.mark.skipif(_core.has_apple_device(), reason="this machine has an Apple GPU")
+def test_asking_for_an_apple_gpu_where_there_is_none_says_so():
+    with pytest.raises(ToolchainError, match=r"need macOS|no GPU"):
+        device.open_device("mps")
