@@ -1,0 +1,146 @@
+"""Metal source to AIR, one module per kernel, with the clang of the ziglang wheel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from metalgen.air import Function
+from metalgen.compiler.complaints import Complaint, Complaints
+from metalgen.compiler.diagnostics import Listing, failure
+from metalgen.compiler.emit import emit_functions
+from metalgen.compiler.includes import check_directives, check_files
+from metalgen.compiler.options import CompileOptions
+from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
+from metalgen.compiler.rewrite import Translation, rewrite
+from metalgen.compiler.toolchain import run_clang
+from metalgen.errors import CompileError
+
+_HERE = Path(__file__).resolve().parent
+HEADERS = _HERE / "include"
+SUPPORT = _HERE / "support"
+
+_LANGUAGE = [
+    "-triple",
+    "spir64",
+    "-x",
+    "clcpp",
+    "-cl-std=CLC++2021",
+    "-cl-ext=+cl_khr_fp16,+__cl_clang_function_pointers",
+    "-cl-single-precision-constant",
+    "-nostdsysteminc",
+    "-nobuiltininc",
+    "-ferror-limit",
+    "0",
+    "-fno-caret-diagnostics",
+    "-ftemplate-backtrace-limit=0",
+    "-w",
+    "-O2",
+    "-fno-builtin",
+    "-fdeclspec",
+]
+_GENERATION = [
+    "-emit-llvm",
+    "-o",
+    "-",
+    "-clear-ast-before-backend",
+    "-discard-value-names",
+    "-ffp-contract=fast",
+    "-mllvm",
+    "-inline-threshold=100000",
+]
+# Metal's fast mode but for one thing: infinities and NaNs stay what they are. Kernels start their
+# maxima at -INFINITY in either mode, which LLVM's ninf would make undefined.
+_FAST_MATH = [
+    "-mreassociate",
+    "-fno-signed-zeros",
+    "-freciprocal-math",
+    "-fapprox-func",
+    "-D__FAST_MATH__=1",
+]
+
+
+def compile_to_air(
+    source: str,
+    *,
+    name: str = "<source>",
+    include_dirs: Sequence[Path | str] = (),
+    defines: Mapping[str, str] | None = None,
+    options: CompileOptions = CompileOptions(),  # noqa: B008 (frozen)
+) -> list[Function]:
+    """The kernels of a Metal source as AIR, in the order of the source.
+
+    Raises CompileError with every diagnostic, in Metal's words and at the source's own lines.
+    """
+    directories = [str(Path(directory).resolve()) for directory in include_dirs]
+    listing = Listing(name, source, tuple(directories))
+    if options.untrusted:
+        check_directives(source, name)
+    preprocessed = _preprocess(source, name, directories, defines or {}, options, listing)
+    if options.untrusted:
+        check_files(preprocessed, name, directories)
+    translation = rewrite(preprocessed, options.untrusted)
+    ir = _compile(preprocessed, translation, options, listing)
+    complaints = Complaints()
+    functions = emit_functions(ir, translation.entries, translation.constants, options, complaints)
+    if complaints.found:
+        raise failure(listing, preprocessed, translation, complaints.found, "")
+    if not functions:
+        raise CompileError(
+            f"{name}: error: no kernel: expected at least one 'kernel void' function"
+        )
+    return functions
+
+
+def _preprocess(
+    source: str,
+    name: str,
+    directories: list[str],
+    defines: Mapping[str, str],
+    options: CompileOptions,
+    listing: Listing,
+) -> Preprocessed:
+    arguments = [
+        *_language(options),
+        "-E",
+        "-o",
+        "-",
+        *(part for directory in directories for part in ("-I", directory)),
+        *(f"-D{key}={value}" for key, value in defines.items()),
+        "-include",
+        str(HEADERS / "metalgen" / "prefix.h"),
+    ]
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    result = run_clang(arguments, f'#line 1 "{escaped}"\n{source}', name)
+    if result.returncode:
+        raise failure(listing, None, None, [], result.errors)
+    return read_preprocessed(result.output, escaped, (HEADERS, SUPPORT))
+
+
+def _language(options: CompileOptions) -> list[str]:
+    math = _FAST_MATH if options.math == "fast" else []
+    return [*_LANGUAGE, *math, "-internal-isystem", str(HEADERS)]
+
+
+def _compile(
+    preprocessed: Preprocessed,
+    translation: Translation,
+    options: CompileOptions,
+    listing: Listing,
+) -> str:
+    """LLVM assembly; raises CompileError for what clang or the rewriting found wrong."""
+    arguments = [
+        *_language(options),
+        *_GENERATION,
+        "-include",
+        str(HEADERS / "metalgen" / "prefix.h"),
+        "-include",
+        str(HEADERS / "metal_stdlib"),
+        "-include",
+        str(SUPPORT / "kernel_support.h"),
+    ]
+    result = run_clang(arguments, translation.rewritten.text, listing.name)
+    complaints: list[Complaint] = list(translation.complaints)
+    if result.returncode or complaints:
+        raise failure(listing, preprocessed, translation, complaints, result.errors)
+    return result.output

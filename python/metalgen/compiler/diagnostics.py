@@ -1,0 +1,221 @@
+"""Diagnostics as users expect them: every error, their own file, line, column and words."""
+
+from __future__ import annotations
+
+import bisect
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from metalgen.compiler.complaints import Complaint
+from metalgen.compiler.preprocess import Origin, Preprocessed
+from metalgen.compiler.rewrite import Translation
+from metalgen.compiler.tokens import tokenize
+from metalgen.compiler.words import metal_message
+from metalgen.errors import CompileError
+
+_DIAGNOSTIC = re.compile(
+    r"^(?P<file>.*?):(?P<line>\d+):(?P<column>\d+): (?P<severity>fatal error|error|warning|note): "
+    r"(?P<message>.*)$"
+)
+_UNPLACED = re.compile(r"^(?P<severity>fatal error|error): (?P<message>.*)$")
+_STDIN = "<stdin>"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The source as given, and the directories whose files may be quoted."""
+
+    name: str
+    source: str
+    directories: tuple[str, ...]
+
+    def line(self, origin: Origin) -> str | None:
+        """The text of a line, None if the file may not be shown."""
+        if origin.file == self.name:
+            lines = self.source.split("\n")
+        elif any(Path(origin.file).resolve().is_relative_to(d) for d in self.directories):
+            try:
+                lines = Path(origin.file).read_text(errors="replace").split("\n")
+            except OSError:
+                return None
+        else:
+            return None
+        return lines[origin.line - 1].rstrip("\r") if 0 < origin.line <= len(lines) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    origin: Origin
+    column: int  # from 1
+    is_inserted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    severity: str
+    text: str
+    place: _Place | None
+
+
+def failure(
+    listing: Listing,
+    preprocessed: Preprocessed | None,
+    translation: Translation | None,
+    complaints: Iterable[Complaint],
+    errors: str,
+) -> CompileError:
+    """The error that shows what clang wrote on stderr and the front end's own complaints."""
+    messages: list[_Message] = []
+    for complaint in complaints:
+        assert preprocessed is not None
+        place = _place_in_source(listing, preprocessed, complaint.offset)
+        messages.append(_Message("error", complaint.message, place))
+    groups = [[message] for message in messages]
+    groups += _clang_groups(listing, preprocessed, translation, errors)
+    groups = _without_echoes(groups)
+    groups.sort(key=_order_key(listing))
+    shown = [_show(listing, message) for group in groups for message in group]
+    return CompileError(
+        "\n".join(shown) or f"{listing.name}: error: clang failed without a message"
+    )
+
+
+def _order_key(listing: Listing):  # type: ignore[no-untyped-def]
+    def key(group: list[_Message]) -> tuple[bool, int, int]:
+        place = group[0].place
+        if place is None or place.origin.file != listing.name:
+            return (place is None, 0, 0)
+        return (False, place.origin.line, place.column)
+
+    return key
+
+
+def _clang_groups(
+    listing: Listing,
+    preprocessed: Preprocessed | None,
+    translation: Translation | None,
+    errors: str,
+) -> list[list[_Message]]:
+    """Errors, each with the notes behind it."""
+    groups: list[list[_Message]] = []
+    for line in errors.split("\n"):
+        message = _read(listing, preprocessed, translation, line)
+        if message is None or message.severity == "warning":
+            continue
+        if message.severity == "note":
+            if groups:
+                groups[-1].append(message)
+        else:
+            groups.append([message])
+    return groups
+
+
+def _read(
+    listing: Listing,
+    preprocessed: Preprocessed | None,
+    translation: Translation | None,
+    line: str,
+) -> _Message | None:
+    found = _DIAGNOSTIC.match(line)
+    if not found:
+        unplaced = _UNPLACED.match(line)
+        return _Message("error", metal_message(unplaced["message"]), None) if unplaced else None
+    row, column = int(found["line"]), int(found["column"])
+    severity = "error" if found["severity"] == "fatal error" else found["severity"]
+    text = metal_message(found["message"])
+    if preprocessed is not None and translation is not None and found["file"] == _STDIN:
+        return _Message(
+            severity, text, _translated(listing, preprocessed, translation, row, column)
+        )
+    return _Message(severity, text, _Place(Origin(found["file"], row), column))
+
+
+def _translated(
+    listing: Listing,
+    preprocessed: Preprocessed,
+    translation: Translation,
+    row: int,
+    column: int,
+) -> _Place:
+    """The place in the source of a row and column of the rewritten text."""
+    rewritten = translation.rewritten
+    lines = rewritten.text.split("\n")
+    prefix = (
+        lines[row - 1].encode()[: column - 1].decode(errors="replace") if row <= len(lines) else ""
+    )
+    offset = sum(len(line) + 1 for line in lines[: row - 1]) + len(prefix)
+    place = _place_in_source(listing, preprocessed, rewritten.source_offset(offset))
+    return _Place(place.origin, place.column, rewritten.is_inserted(offset))
+
+
+def _place_in_source(listing: Listing, preprocessed: Preprocessed, offset: int) -> _Place:
+    """The place in the user's file of an offset in the preprocessed text.
+
+    Spaces change and macros are expanded on the way, so tokens of the two lines are matched.
+    """
+    text = preprocessed.text
+    start = text.rfind("\n", 0, offset) + 1
+    end = text.find("\n", offset)
+    line = text[start : end if end >= 0 else len(text)]
+    origin = preprocessed.origins[min(text.count("\n", 0, offset), len(preprocessed.origins) - 1)]
+    original = listing.line(origin)
+    column = offset - start
+    if original is None:
+        return _Place(origin, column + 1)
+    return _Place(origin, _matching_column(line, column, original) + 1)
+
+
+def _matching_column(line: str, column: int, original: str) -> int:
+    here, there = tokenize(line), tokenize(original)
+    starts = [token.start for token in here]
+    at = max(0, bisect.bisect_right(starts, column) - 1)
+    if not here or not there:
+        return len(original) - len(original.lstrip())
+    matcher = difflib.SequenceMatcher(
+        None, [token.text for token in here], [token.text for token in there], autojunk=False
+    )
+    for _, first, last, other, other_last in matcher.get_opcodes():
+        if first <= at < last:
+            if last - first == other_last - other:
+                within = min(column - here[at].start, len(there[other + at - first].text))
+                return there[other + at - first].start + within
+            return there[min(other, len(there) - 1)].start
+    return there[-1].start
+
+
+def _without_echoes(groups: list[list[_Message]]) -> list[list[_Message]]:
+    """Without repetitions, and without errors in inserted text if there are others."""
+    unique: list[list[_Message]] = []
+    for group in groups:
+        if not any(_same(group[0], other[0]) for other in unique):
+            unique.append(group)
+    visible = [group for group in unique if not (group[0].place and group[0].place.is_inserted)]
+    return visible or unique
+
+
+def _same(one: _Message, other: _Message) -> bool:
+    return one.text == other.text and (
+        one.place == other.place
+        or (
+            one.place is not None
+            and other.place is not None
+            and (one.place.origin, one.place.column) == (other.place.origin, other.place.column)
+        )
+    )
+
+
+def _show(listing: Listing, message: _Message) -> str:
+    if message.place is None:
+        return f"{listing.name}: {message.severity}: {message.text}"
+    origin = message.place.origin
+    shown = (
+        f"{origin.file}:{origin.line}:{message.place.column}: {message.severity}: {message.text}"
+    )
+    line = listing.line(origin)
+    if line is None:
+        return shown
+    indent = re.sub(r"[^\t]", " ", line[: message.place.column - 1])
+    return f"{shown}\n{line}\n{indent}^"

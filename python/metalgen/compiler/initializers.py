@@ -1,0 +1,111 @@
+"""Function constants in the compiled module: globals to be set before use, as AIR has them.
+
+    @b.MTL_FC_INIT_0 = ... externally_initialized constant i8 undef, section "air.fc_initializer"
+    !air.function_constants = !{!{ptr addrspace(2) @b.MTL_FC_INIT_0, !"bool", !"b", i32 0, i1 true}}
+
+Program-scope constants computed from them are stored by a function in section "air.static_init"
+that `llvm.global_ctors` lists; clang writes it already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from metalgen.compiler.constants import CONSTANT_SYMBOL, DEFINED_SYMBOL, Constant
+from metalgen.compiler.irtext import Entity, ModuleText
+
+_STORE = re.compile(r"^  store .*, ptr addrspace\(2\) (@[-\w.$]+|@\"[^\"]*\").*$", re.MULTILINE)
+_INVARIANT = re.compile(r"^.*@llvm\.invariant\.start.*\n", re.MULTILINE)
+_EXTERNAL = re.compile(r"= external .*?(?:constant|global) ([^,]+)")
+_CONSTRUCTORS = "@llvm.global_ctors"
+
+
+def keep_initializers(module: ModuleText, entities: list[Entity]) -> list[Entity]:
+    """`entities` with the initialising function for those constants that need it."""
+    constructors = module.entities.get(_CONSTRUCTORS)
+    if constructors is None:
+        return entities
+    needed = {entity.name for entity in entities}
+    added: list[Entity] = []
+    for name in sorted(constructors.uses()):
+        function = module.entities[name]
+        if needed & _stored(function):
+            added.append(_only_stores_to(module, function, needed))
+    if not added:
+        return entities
+    roots = {name for function in added for name in function.uses()}
+    rest = [entity for entity in module.closure(roots) if entity.name not in needed]
+    listed = ", ".join(
+        f"{{ i32, ptr, ptr }} {{ i32 65535, ptr {f.name}, ptr null }}" for f in added
+    )
+    text = f"{_CONSTRUCTORS} = appending global [{len(added)} x {{ i32, ptr, ptr }}] [{listed}]"
+    return [*entities, *rest, *added, Entity(_CONSTRUCTORS, text)]
+
+
+def _stored(function: Entity) -> set[str]:
+    return set(_STORE.findall(function.text))
+
+
+def _only_stores_to(module: ModuleText, function: Entity, needed: set[str]) -> Entity:
+    """The initialiser without what only serves other kernels' constants."""
+    loaded = set(re.findall(r"load [^@\n]*(@[-\w.$]+)", function.text))
+    wanted = needed | loaded
+
+    def keep(found: re.Match[str]) -> str:
+        return found[0] if found[1] in wanted else ""
+
+    text = _INVARIANT.sub("", _STORE.sub(keep, function.text))
+    text = re.sub(r"\)( [^\n{]*)?\{\n", r') section "air.static_init" {\n', text, count=1)
+    return Entity(function.name, text)
+
+
+def constant_globals(
+    entities: list[Entity], constants: tuple[Constant, ...], conditions: set[str]
+) -> tuple[list[Entity], list[tuple[Constant, str]]]:
+    """`entities` with function constants as AIR's globals; those constants with their symbols."""
+    by_symbol = {f"@{CONSTANT_SYMBOL}{constant.number}": constant for constant in constants}
+    tests = {f"@{DEFINED_SYMBOL}{constant.number}": constant for constant in constants}
+    names = {symbol: f'@"{c.name}.MTL_FC_INIT_{c.index}"' for symbol, c in by_symbol.items()}
+    names |= {symbol: f'@"{c.name}.MTL_FC_DEFINED_{c.index}"' for symbol, c in tests.items()}
+    rename = _renamer(names)
+    result: list[Entity] = []
+    used: list[tuple[Constant, str]] = []
+    for entity in entities:
+        if entity.name not in names:
+            result.append(Entity(entity.name, rename(entity.text)))
+            continue
+        name = names[entity.name]
+        found = _EXTERNAL.search(entity.text)
+        type_text = found[1] if found else "i8"
+        text = (
+            f"{name} = internal unnamed_addr addrspace(2) externally_initialized constant "
+            f'{type_text} undef, section "air.fc_initializer"'
+        )
+        result.append(Entity(name, text))
+        if entity.name in by_symbol:
+            used.append((by_symbol[entity.name], name))
+    seen = {constant.name for constant, _ in used}
+    for constant in constants:
+        if constant.name in conditions and constant.name not in seen:
+            used.append((constant, "null"))
+    return result, used
+
+
+def _renamer(names: dict[str, str]) -> Callable[[str], str]:
+    pattern = re.compile(rf"@(?:{CONSTANT_SYMBOL}|{DEFINED_SYMBOL})\d+")
+    return lambda text: pattern.sub(lambda found: names.get(found[0], found[0]), text)
+
+
+def constant_nodes(add: Callable[[str], str], used: list[tuple[Constant, str]]) -> list[str]:
+    """`!air.function_constants` for the constants a kernel needs."""
+    if not used:
+        return []
+    nodes = [
+        add(
+            f'ptr addrspace(2) {symbol}, !"{constant.type_name}", !"{constant.name}", '
+            f"i32 {constant.index}, i1 true"
+        )
+        for constant, symbol in used
+    ]
+    return [f"!air.function_constants = !{{{', '.join(nodes)}}}"]

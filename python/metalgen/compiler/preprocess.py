@@ -1,0 +1,71 @@
+"""The preprocessor's output without metalgen's headers, and which file each line came from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_MARKER = re.compile(r'^# (\d+) "((?:[^"\\]|\\.)*)"((?: \d)*)\s*$')
+_ESCAPE = re.compile(r"\\(.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A line of a source file; lines count from 1."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessed:
+    """The user's part of the text, without line markers, and what each line came from."""
+
+    text: str
+    origins: tuple[Origin, ...]
+    files: tuple[str, ...]  # every file that was entered, in order
+
+
+def read_preprocessed(output: str, main: str, own: tuple[Path, ...]) -> Preprocessed:
+    """Take apart what `clang -E` wrote about the source `main`.
+
+    Files below the directories `own` are metalgen's headers; they are left out, since every
+    compilation includes them by itself.
+    """
+    reader = _Reader(main, tuple(str(directory) + "/" for directory in own))
+    for line in output.split("\n"):
+        reader.take(line)
+    return reader.result()
+
+
+class _Reader:
+    def __init__(self, main: str, own: tuple[str, ...]) -> None:
+        self.main = main
+        self.own = own
+        self.is_shown = False
+        self.current = Origin(main, 1)
+        self.started = False
+        self.lines: list[str] = []
+        self.origins: list[Origin] = []
+        self.files: list[str] = []
+
+    def take(self, line: str) -> None:
+        marker = _MARKER.match(line) if line.startswith("# ") else None
+        if marker:
+            self._enter(int(marker[1]), _ESCAPE.sub(r"\1", marker[2]), marker[3].split())
+            return
+        if self.is_shown:
+            self.lines.append(line)
+            self.origins.append(self.current)
+        self.current = Origin(self.current.file, self.current.line + 1)
+
+    def _enter(self, line: int, file: str, flags: list[str]) -> None:
+        self.started = self.started or file == self.main
+        if "1" in flags and not file.startswith("<"):
+            self.files.append(file)
+        self.current = Origin(file, line)
+        self.is_shown = self.started and not file.startswith(self.own)
+
+    def result(self) -> Preprocessed:
+        return Preprocessed("\n".join(self.lines), tuple(self.origins), tuple(self.files))

@@ -1,0 +1,181 @@
+"""Turn preprocessed Metal source into what clang accepts as C++ for OpenCL, token by token."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from metalgen.compiler.attributes import group_at, is_standard
+from metalgen.compiler.complaints import Complaint, Complaints
+from metalgen.compiler.constants import Constant, rewrite_constants
+from metalgen.compiler.edits import Edits, Rewritten
+from metalgen.compiler.kernels import Found, Instantiation, Kernel, find_kernels
+from metalgen.compiler.preprocess import Preprocessed
+from metalgen.compiler.scopes import Source, read_source
+from metalgen.compiler.threadgroup import rewrite_threadgroup_variables
+from metalgen.compiler.tokens import Token, tokenize
+from metalgen.compiler.wrappers import Entry, wrapper
+
+# Keywords of OpenCL that are ordinary names in Metal.
+_RENAMED = frozenset(
+    {
+        "global",
+        "local",
+        "generic",
+        "pipe",
+        "read_only",
+        "write_only",
+        "read_write",
+        "event_t",
+        "clk_event_t",
+        "queue_t",
+        "reserve_id_t",
+        "sampler_t",
+        "vec_step",
+        "as_float",
+    }
+)
+RENAMED_SUFFIX = "__metalgen_name"
+
+_HALF = re.compile(r"^(.*[\d.])[hH]$")
+_BFLOAT = re.compile(r"^(.*[\d.])(?:bf|BF)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The source as clang is to see it, and what the compiled module has to be made into."""
+
+    rewritten: Rewritten
+    tokens: tuple[Token, ...]
+    entries: tuple[Entry, ...]
+    constants: tuple[Constant, ...]
+    complaints: tuple[Complaint, ...]
+
+
+def rewrite(preprocessed: Preprocessed, untrusted: bool) -> Translation:
+    """Rewrite the user's part of a source; what is wrong with it is among the complaints."""
+    tokens = tokenize(preprocessed.text)
+    source = read_source(preprocessed.text, tokens)
+    edits = Edits(preprocessed.text)
+    complaints = Complaints()
+    found = find_kernels(source, complaints)
+    entries = _add_wrappers(source, found, edits, complaints)
+    constants = rewrite_constants(source, edits, complaints)
+    rewrite_threadgroup_variables(source, edits, complaints)
+    _rewrite_words(source, found, edits, complaints, untrusted)
+    _remove_attributes(source, edits)
+    return Translation(
+        edits.apply(), tuple(tokens), tuple(entries), constants, tuple(complaints.found)
+    )
+
+
+def _add_wrappers(
+    source: Source, found: Found, edits: Edits, complaints: Complaints
+) -> list[Entry]:
+    """Behind each kernel, and in the place of each instantiation, a function for AIR to show."""
+    entries: list[Entry] = []
+    for kernel in found.kernels:
+        if kernel.body_end is None or kernel.is_template:
+            continue
+        own_name = "::".join((*kernel.namespaces, kernel.name))
+        name = kernel.host_name or own_name
+        entry = Entry(len(entries), name, kernel, kernel.name, kernel.start, kernel.max_threads)
+        entries.append(entry)
+        behind = source.tokens[kernel.body_end - 1].end
+        edits.insert(behind, wrapper(entry), kernel.start)
+    for instantiation in found.instantiations:
+        entry_or_none = _instantiate(instantiation, found, len(entries), complaints)
+        start = source.tokens[instantiation.first].start
+        end = source.tokens[instantiation.last - 1].end
+        replacement = ""
+        if entry_or_none is not None:
+            entries.append(entry_or_none)
+            replacement = wrapper(entry_or_none)
+        edits.replace(start, end, replacement, instantiation.start)
+    _check_names(entries, complaints)
+    return entries
+
+
+def _instantiate(
+    instantiation: Instantiation, found: Found, number: int, complaints: Complaints
+) -> Entry | None:
+    kernel = _kernel_named(instantiation, found)
+    if kernel is None:
+        complaints.add(
+            instantiation.start, f"explicit instantiation of unknown kernel '{instantiation.name}'"
+        )
+        return None
+    return Entry(
+        number,
+        instantiation.host_name or instantiation.expression,
+        kernel,
+        instantiation.expression,
+        instantiation.start,
+        instantiation.max_threads or kernel.max_threads,
+    )
+
+
+def _kernel_named(instantiation: Instantiation, found: Found) -> Kernel | None:
+    """The kernel an instantiation names, looked up from its namespace outwards."""
+    around = instantiation.scope.namespaces() if instantiation.scope else ()
+    wanted = instantiation.name.removeprefix("::")
+    for depth in range(len(around), -1, -1):
+        qualified = "::".join((*around[:depth], wanted))
+        for kernel in found.kernels:
+            if "::".join((*kernel.namespaces, kernel.name)) == qualified:
+                return kernel
+    last = wanted.rsplit("::", 1)[-1]
+    return next((kernel for kernel in found.kernels if kernel.name == last), None)
+
+
+def _check_names(entries: list[Entry], complaints: Complaints) -> None:
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        if first.setdefault(entry.host_name, entry) is not entry:
+            complaints.add(entry.start, f"kernel name '{entry.host_name}' is already taken")
+
+
+def _rewrite_words(
+    source: Source, found: Found, edits: Edits, complaints: Complaints, untrusted: bool
+) -> None:
+    for at in found.words:
+        edits.remove(source.tokens[at].start, source.tokens[at].end)
+    for token in source.tokens:
+        if token.kind == "number":
+            _rewrite_number(token, edits)
+        elif token.kind == "pragma":
+            _rewrite_pragma(token, edits)
+        elif token.kind != "identifier":
+            continue
+        elif token.text in _RENAMED:
+            edits.replace(token.start, token.end, token.text + RENAMED_SUFFIX)
+        elif token.text == "double":
+            complaints.add(token.start, "'double' is not supported in Metal")
+        elif untrusted and token.text in ("asm", "__asm", "__asm__"):
+            complaints.add(token.start, "inline assembly is not allowed in this source")
+
+
+def _rewrite_number(token: Token, edits: Edits) -> None:
+    if found := _BFLOAT.match(token.text):
+        edits.replace(token.start, token.end, f"((__bf16){found[1]}f)")
+    elif token.text[:2] not in ("0x", "0X") and (found := _HALF.match(token.text)):
+        # C++ wants a point or an exponent in front of the suffix.
+        digits = found[1] if re.search(r"[.eE]", found[1]) else found[1] + ".0"
+        edits.replace(token.start, token.end, digits + "h")
+
+
+def _rewrite_pragma(token: Token, edits: Edits) -> None:
+    words = token.text.replace("#", " ").split()
+    if words[:1] == ["pragma"] and words[1:2] not in (["unroll"], ["nounroll"], ["clang"]):
+        edits.remove(token.start, token.end)
+
+
+def _remove_attributes(source: Source, edits: Edits) -> None:
+    """Take out the attributes that clang does not know; it would refuse some of them."""
+    tokens = source.tokens
+    for at, token in enumerate(tokens):
+        if token.text != "[":
+            continue
+        group = group_at(tokens, at, source.pairs)
+        if group and not all(is_standard(attribute.name) for attribute in group.attributes):
+            edits.remove(token.start, tokens[group.last - 1].end)

@@ -1,0 +1,120 @@
+"""What each brace of a Metal source encloses: a namespace, a class, a function, or else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from metalgen.compiler.tokens import Token, match_angle, match_brackets
+
+ScopeKind = Literal["namespace", "class", "function", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One pair of braces; `head` is the first token of what introduces it."""
+
+    kind: ScopeKind
+    name: str
+    head: int
+    opener: int
+    parent: Scope | None
+
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces around, outermost first."""
+        outer = self.parent.namespaces() if self.parent else ()
+        return (*outer, self.name) if self.kind == "namespace" and self.name else outer
+
+    def in_template(self, tokens: Sequence[Token]) -> bool:
+        """Whether this or anything around is a template."""
+        here = self.kind in ("function", "class") and tokens[self.head].text == "template"
+        return here or (self.parent is not None and self.parent.in_template(tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Tokens with their structure: matching brackets, and the scope around each token."""
+
+    text: str
+    tokens: list[Token]
+    pairs: dict[int, int]
+    scopes: list[Scope | None]  # one per token
+
+    def statement_start(self, at: int) -> int:
+        """The first token of the declaration or statement that token `at` is in."""
+        while at > 0 and self.tokens[at - 1].text not in (";", "{", "}"):
+            if self.tokens[at - 1].kind == "pragma" or self._is_access_colon(at - 1):
+                break
+            at -= 1
+        return at
+
+    def _is_access_colon(self, at: int) -> bool:
+        return self.tokens[at].text == ":" and self.tokens[at - 1].text in (
+            "public",
+            "private",
+            "protected",
+        )
+
+    def slice(self, first: int, last: int) -> str:
+        """The text of `tokens[first:last]`."""
+        if first >= last:
+            return ""
+        return self.text[self.tokens[first].start : self.tokens[last - 1].end]
+
+
+def read_source(text: str, tokens: list[Token]) -> Source:
+    """Find the structure of `tokens`, which were cut from `text`."""
+    pairs = match_brackets(tokens)
+    source = Source(text, tokens, pairs, [None] * len(tokens))
+    closers = {pairs[at]: at for at in pairs if tokens[at].text == "{"}
+    scope: Scope | None = None
+    for at, token in enumerate(tokens):
+        if at in closers and scope is not None:
+            scope = scope.parent
+        source.scopes[at] = scope
+        if token.text == "{" and at in pairs:
+            scope = _scope(source, at, scope)
+    return source
+
+
+def _scope(source: Source, opener: int, parent: Scope | None) -> Scope:
+    head = source.statement_start(opener)
+    kind, name = _kind(source, head, opener, parent)
+    return Scope(kind, name, head, opener, parent)
+
+
+def _kind(source: Source, head: int, opener: int, parent: Scope | None) -> tuple[ScopeKind, str]:
+    words = _outer_words(source, head, opener)
+    if "namespace" in words:
+        named = [word for word in words if word not in ("namespace", "inline")]
+        return "namespace", "::".join(word for word in named if word != "::")
+    if words[:1] == ["extern"] and len(words) == 2:
+        return "namespace", ""
+    if "enum" in words:
+        return "other", ""
+    if {"class", "struct", "union"} & set(words) and "(" not in words:
+        return "class", ""
+    outer = parent.kind if parent else "namespace"
+    if outer in ("namespace", "class"):
+        return ("function" if "(" in words else "other"), ""
+    return outer, ""
+
+
+def _outer_words(source: Source, head: int, opener: int) -> list[str]:
+    """The words of `tokens[head:opener]` outside of brackets and template headers."""
+    words: list[str] = []
+    at = head
+    while at < opener:
+        text = source.tokens[at].text
+        if text in ("alignas", "__attribute__", "requires") and at + 1 in source.pairs:
+            at = source.pairs[at + 1]
+        elif text == "template" and source.tokens[at + 1].text == "<":
+            at = match_angle(source.tokens, at + 1, source.pairs) or at
+        elif at in source.pairs:
+            words.append(text)
+            at = source.pairs[at]
+        else:
+            words.append(text)
+        at += 1
+    return words

@@ -1,0 +1,197 @@
+"""What clang says about a kernel's parameters: their types after template instantiation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from metalgen.air import Argument
+from metalgen.compiler.attributes import POSITIONS
+from metalgen.compiler.bindings import Parameter
+from metalgen.compiler.complaints import Complaints
+from metalgen.compiler.irtext import ModuleText
+from metalgen.compiler.words import metal_types
+from metalgen.compiler.wrappers import LAYOUT_SYMBOL, TYPE_SYMBOL, Entry
+
+_STRING = re.compile(r'constant \[\d+ x i8\] c"([^"]*)"')
+_ESCAPE = re.compile(r"\\([0-9A-Fa-f]{2})")
+_FUNCTION = re.compile(r"\[F = void \((.*)\)\]", re.DOTALL)
+_NUMBER = re.compile(r"i64 (-?\d+)")
+_SPACE = re.compile(r"\b(device|constant|threadgroup|thread)\b\s*")
+_BUILTIN_TYPE = re.compile(r"^(uint|ushort)([23]?)$")
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterType:
+    """A parameter's type in Metal's words; `name` is what a pointer or reference points to."""
+
+    name: str
+    space: str | None
+    is_pointer: bool
+    is_reference: bool
+    is_const: bool
+    size: int  # bytes, of what it points to
+    alignment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A kernel's parameter types, and its limit on threads (0 for none)."""
+
+    types: tuple[ParameterType, ...]
+    max_threads: int
+
+
+def read_signature(module: ModuleText, entry: Entry) -> Signature:
+    """Read what the wrapper of `entry` left in `module` about it."""
+    described = _string(module, f"@{TYPE_SYMBOL}{entry.number}")
+    layout = [
+        int(number)
+        for number in _NUMBER.findall(module.entities[f"@{LAYOUT_SYMBOL}{entry.number}"].text)
+    ] or [0]
+    found = _FUNCTION.search(described)
+    texts = _split(found[1]) if found else []
+    types = tuple(
+        _parameter_type(text, layout[2 * at], layout[2 * at + 1]) for at, text in enumerate(texts)
+    )
+    return Signature(types, layout[-1])
+
+
+def _string(module: ModuleText, name: str) -> str:
+    """The text of the string constant that the pointer `name` points to."""
+    for used in module.entities[name].uses():
+        found = _STRING.search(module.entities[used].text)
+        if found:
+            return _ESCAPE.sub(lambda code: chr(int(code[1], 16)), found[1]).rstrip("\0")
+    return ""
+
+
+def _split(text: str) -> list[str]:
+    parts = [""]
+    depth = 0
+    for character in text:
+        depth += (character in "(<[{") - (character in ")>]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _parameter_type(text: str, size: int, alignment: int) -> ParameterType:
+    text = metal_types(text).replace("__restrict", "").replace("restrict", "").strip()
+    is_reference = text.endswith("&") or "(&)" in text
+    is_pointer = text.endswith("*") or "(*)" in text
+    space = None
+    pointed = text
+    if is_reference or is_pointer:
+        pointed = re.sub(r"\([*&]\)|[*&]$", "", text).strip()
+        found = _SPACE.search(pointed) if pointed[-1:] not in "*&" else None
+        space = found[1] if found else None
+        pointed = _SPACE.sub("", pointed, count=1)
+    words = pointed.split(" ")
+    is_const = "const" in words
+    name = " ".join(word for word in words if word not in ("const", "volatile", "")).strip()
+    return ParameterType(name, space, is_pointer, is_reference, is_const, size, alignment)
+
+
+def check_types(entry: Entry, signature: Signature, complaints: Complaints) -> None:
+    """Complain about parameters whose type does not fit what they are bound to."""
+    dimensions: dict[str, Parameter] = {}
+    for parameter, type_ in zip(entry.kernel.parameters, signature.types):
+        if parameter.binding.kind == "builtin":
+            _check_builtin(parameter, type_, dimensions, complaints)
+        else:
+            _check_memory(parameter, type_, complaints)
+    if len(dimensions) > 1:
+        _, parameter = list(dimensions.items())[-1]
+        complaints.add(
+            parameter.start,
+            "expecting input declarations with either all scalar types or all vector types with "
+            "the same number of elements",
+        )
+
+
+def _check_builtin(
+    parameter: Parameter,
+    type_: ParameterType,
+    dimensions: dict[str, Parameter],
+    complaints: Complaints,
+) -> None:
+    name = parameter.binding.builtin or ""
+    found = (
+        _BUILTIN_TYPE.match(type_.name) if not (type_.is_pointer or type_.is_reference) else None
+    )
+    if found and (name in POSITIONS or not found[2]):
+        if name in POSITIONS:
+            dimensions.setdefault(found[2], parameter)
+        return
+    allowed = (
+        "uint, uint2, uint3, ushort, ushort2 or ushort3"
+        if name in POSITIONS
+        else ("uint or ushort")
+    )
+    complaints.add(
+        parameter.start,
+        f"invalid type '{type_.name}' for '{parameter.name}' with attribute '{name}': "
+        f"expected {allowed}",
+    )
+
+
+def _check_memory(parameter: Parameter, type_: ParameterType, complaints: Complaints) -> None:
+    name, kind = parameter.name, parameter.binding.kind
+    for word in ("texture", "sampler", "acceleration_structure", "intersection_function_table"):
+        if word in type_.name:
+            complaints.add(parameter.start, f"not supported: {word} arguments")
+            return
+    if not (type_.is_pointer or type_.is_reference):
+        complaints.add(
+            parameter.start,
+            f"invalid type '{type_.name}' for '{name}': expected an attribute such as "
+            "[[thread_position_in_grid]], or a pointer or reference to device, constant or "
+            "threadgroup memory",
+        )
+    elif (type_.space == "threadgroup") != (kind == "threadgroup") or type_.space not in (
+        "device",
+        "constant",
+        "threadgroup",
+    ):
+        where = "threadgroup" if kind == "threadgroup" else "device or constant"
+        found = f"{type_.space} memory" if type_.space else "no address space"
+        complaints.add(parameter.start, f"'{name}' must point to {where} memory, found {found}")
+
+
+def arguments(entry: Entry, signature: Signature, used: set[int]) -> tuple[Argument, ...]:
+    """The kernel's arguments as AIR's metadata describes them."""
+    return tuple(
+        _argument(at, parameter, type_, at in used)
+        for at, (parameter, type_) in enumerate(zip(entry.kernel.parameters, signature.types))
+    )
+
+
+def _argument(position: int, parameter: Parameter, type_: ParameterType, used: bool) -> Argument:
+    binding = parameter.binding
+    if binding.kind == "builtin":
+        return Argument(
+            position=position,
+            name=parameter.name,
+            kind="builtin",
+            builtin=binding.builtin,
+            type_name=type_.name,
+            is_used=used,
+        )
+    is_read = type_.is_const or type_.space == "constant"
+    return Argument(
+        position=position,
+        name=parameter.name,
+        kind="threadgroup" if binding.kind == "threadgroup" else "buffer",
+        index=binding.index,
+        type_name=type_.name,
+        type_size=type_.size,
+        type_alignment=type_.alignment,
+        address_space=type_.space,  # type: ignore[arg-type]
+        access="read" if is_read else "read_write",
+        is_reference=type_.is_reference,
+        is_used=used,
+        condition=binding.condition,
+    )

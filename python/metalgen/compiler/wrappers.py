@@ -1,0 +1,49 @@
+"""The function that stands for a kernel in AIR, and the constants that describe it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metalgen.compiler.kernels import Kernel
+
+KERNEL_SYMBOL = "__metalgen_kernel_"
+TYPE_SYMBOL = "__metalgen_type_"
+LAYOUT_SYMBOL = "__metalgen_layout_"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One kernel of the metallib: `expression` names the function it calls."""
+
+    number: int
+    host_name: str
+    kernel: Kernel
+    expression: str
+    start: int  # offset in the preprocessed text that errors are shown at
+    max_threads: str | None
+
+
+def wrapper(entry: Entry) -> str:
+    """A function of native types that calls the kernel, its type as text, and its layout.
+
+    The layout lists size and alignment of what each parameter points to, then the limit on
+    threads (0 for none).
+    """
+    number = entry.number
+    count = range(len(entry.kernel.parameters))
+    function = f"decltype({entry.expression})"
+    declared = ", ".join(f"::__metalgen::native_type<{i}, {function}> a{i}" for i in count)
+    passed = ", ".join(f"::__metalgen::pass<{i}, {function}>(a{i})" for i in count)
+    layout = "".join(
+        f"::__metalgen::size_of<::__metalgen::argument_type<{i}, {function}>>(), "
+        f"::__metalgen::alignment_of<::__metalgen::argument_type<{i}, {function}>>(), "
+        for i in count
+    )
+    limit = entry.max_threads or "0"
+    return (
+        f' extern "C" void {KERNEL_SYMBOL}{number}({declared}) {{ {entry.expression}({passed}); }}'
+        f' extern "C" __constant const char* const __constant {TYPE_SYMBOL}{number} ='
+        f" ::__metalgen::describe<{function}>();"
+        f' extern "C" const __constant unsigned long {LAYOUT_SYMBOL}{number}[] ='
+        f" {{ {layout}(unsigned long)({limit}) }};"
+    )
