@@ -1,0 +1,115 @@
+"""The C++ part (maths/*.cpp) as LLVM bitcode: built by clang once, kept in a file, loaded function group by group.
+
+The file is a zip archive with a bitcode module per C++ source and an index from function to module, so that a
+kernel links only the groups it calls. The wheel carries it; a checkout builds it on first use into a cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from metalgen.errors import ToolchainError
+
+_SOURCES = Path(__file__).parent / "maths"
+_SHIPPED = Path(__file__).parent / "maths.zip"
+_INDEX = "index.json"
+_FLAGS = (
+    "-x c++ -std=c++20 --target=spir64 -O2 -S -emit-llvm -nostdinc -ffreestanding -fno-exceptions "
+    "-fno-rtti -ffp-contract=on -fno-math-errno -Wall -Wextra -Werror"
+).split()
+_INLINED_BELOW = 80  # instructions
+
+
+def build(output: Path) -> None:
+    """Compile maths/*.cpp with the ziglang wheel's clang into the archive `output`.
+
+    Raises ToolchainError if clang is missing or fails.
+    """
+    index: dict[str, str] = {}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=output.name)
+    os.close(handle)
+    try:
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for source in sorted(_SOURCES.glob("*.cpp")):
+                bitcode, names = _compile(source)
+                archive.writestr(_entry(source.stem), bitcode)
+                index |= dict.fromkeys(names, source.stem)
+            archive.writestr(_INDEX, json.dumps(index, indent=0))
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, output)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _entry(group: str) -> str:
+    return f"{group}.bc"
+
+
+def _compile(source: Path) -> tuple[bytes, list[str]]:
+    command = [sys.executable, "-m", "ziglang", "clang", *_FLAGS, str(source), "-o", "-"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        reason = " ".join(result.stderr.split()) or f"exit status {result.returncode}"
+        raise ToolchainError(f"cannot compile {source.name} with the ziglang package's clang: {reason}")
+    module = llvm.parse_assembly(_host_neutral(result.stdout), llvm.create_context())
+    return module.as_bitcode(), [f.name for f in module.functions if not f.is_declaration]
+
+
+def _host_neutral(text: str) -> str:
+    """Drops what ties the module to SPIR and lets every function be merged, dropped and inlined."""
+    text = re.sub(r"^(target (datalayout|triple)|attributes #|!llvm\.\S+ =|source_filename).*\n", "", text, flags=re.M)
+    text = re.sub(r"(, ![\w.]+ !\d+)+$", "", text, flags=re.M)
+    text = re.sub(r"^![\w.]+ = .*\n", "", text, flags=re.M)
+    text = re.sub(r" #\d+", "", text)
+    text = text.replace(" spir_func ", " ").replace("define dso_local ", "define ")
+    return re.sub(r"^define (?:internal |linkonce_odr |hidden )*(.*?) \{\n(.*?)^\}", _with_attributes, text, flags=re.M | re.S)
+
+
+def _with_attributes(definition: re.Match[str]) -> str:
+    head, body = definition[1], definition[2]
+    head = re.sub(r" (local_)?unnamed_addr| comdat", "", head)
+    inline = "alwaysinline " if body.count("\n") < _INLINED_BELOW else ""
+    attributes = f"{inline}nounwind willreturn memory(none)"
+    return f"define linkonce_odr {head} {attributes} {{\n{body}}}"
+
+
+@functools.cache
+def _contents() -> tuple[dict[str, str], dict[str, bytes]]:
+    with zipfile.ZipFile(_file()) as archive:
+        index: dict[str, str] = json.loads(archive.read(_INDEX))
+        return index, {group: archive.read(_entry(group)) for group in set(index.values())}
+
+
+def _file() -> Path:
+    return _SHIPPED if _SHIPPED.exists() else _cached()
+
+
+def _cached() -> Path:
+    """The archive for these sources in the cache, built if it is not there."""
+    digest = hashlib.sha256(" ".join((*_FLAGS, llvm.__name__, str(llvm.llvm_version_info))).encode())
+    for source in (*sorted(_SOURCES.iterdir()), Path(__file__)):
+        digest.update(source.read_bytes())
+    root = os.environ.get("METALGEN_CACHE_DIR") or Path.home() / ".cache" / "metalgen"
+    path = Path(root) / f"runtime-{digest.hexdigest()[:16]}.zip"
+    if not path.exists():
+        build(path)
+    return path
+
+
+def bitcode_defining(names: set[str]) -> list[bytes]:
+    """The bitcode modules that together define `names`, functions of maths/*.cpp."""
+    index, modules = _contents()
+    return [modules[group] for group in sorted({index[name] for name in names})]

@@ -1,0 +1,93 @@
+"""8x8 SIMD-group matrices held whole, as 64 elements row by row: `rowmajor.air.simdgroup_matrix_8x8_NAME`.
+
+A product accumulates in f32, one fused multiply-add per column of A for all 64 elements, and is rounded once to
+the accumulator's type. In loads and stores the origin (column, row) counts in memory, before any transposition.
+"""
+
+from __future__ import annotations
+
+from .floating import narrow, widen
+from .ir import Code, Function, Type, Value, constant
+
+_SIDE = 8
+_CELLS = [(row, column) for row in range(_SIDE) for column in range(_SIDE)]
+_TRANSPOSED = [column * _SIDE + row for row, column in _CELLS]
+_POINTER = Type("ptr")
+_MEMORY = (_POINTER, Type("i64"), Type("i64", 2), Type("i1"))  # elements per row, origin, transpose
+
+
+def _multiply_accumulate(code: Code, arguments: list[Value], result: Type) -> Value:
+    a, b, total = (widen(code, argument) for argument in arguments)
+    for k in range(_SIDE):
+        column_of_a = code.permute(a, [row * _SIDE + k for row, _ in _CELLS])
+        row_of_b = code.permute(b, [k * _SIDE + column for _, column in _CELLS])
+        total = code.intrinsic("fmuladd", column_of_a, row_of_b, total)
+    return narrow(code, total, result)
+
+
+def _row_pointers(
+    code: Code, pointer: Value, stride: Value, origin: Value, element: Type
+) -> list[Value]:
+    column, row = code.extract(origin, 0), code.extract(origin, 1)
+    start = code.binary("add", code.binary("mul", row, stride), column)
+    pointers = []
+    for i in range(_SIDE):
+        offset = code.binary("add", start, code.binary("mul", stride, constant(i, stride.type)))
+        gep = f"getelementptr {element.ir}, ptr {pointer.text}, i64 {offset.text}"
+        pointers.append(code.let(gep, _POINTER))
+    return pointers
+
+
+def _alignment(element: Type) -> int:
+    return element.bits // 8
+
+
+def _load(code: Code, arguments: list[Value], matrix: Type) -> Value:
+    pointer, stride, origin, transpose = arguments
+    element = Type(matrix.element)
+    row = Type(matrix.element, _SIDE)
+    parts = [
+        code.let(f"load {row.ir}, ptr {address.text}, align {_alignment(element)}", row)
+        for address in _row_pointers(code, pointer, stride, origin, element)
+    ]
+    while len(parts) > 1:
+        lanes = list(range(2 * parts[0].type.lanes))
+        parts = [code.shuffle(parts[i], parts[i + 1], lanes) for i in range(0, len(parts), 2)]
+    return code.select(transpose, code.permute(parts[0], _TRANSPOSED), parts[0])
+
+
+def _store(code: Code, arguments: list[Value]) -> None:
+    matrix, pointer, stride, origin, transpose = arguments
+    element = Type(matrix.type.element)
+    cells = code.select(transpose, code.permute(matrix, _TRANSPOSED), matrix)
+    for i, address in enumerate(_row_pointers(code, pointer, stride, origin, element)):
+        row = code.permute(cells, list(range(i * _SIDE, (i + 1) * _SIDE)))
+        align = f"align {_alignment(element)}"
+        code.do(f"store {row.type.ir} {row.text}, ptr {address.text}, {align}")
+
+
+def _filled(code: Code, arguments: list[Value]) -> Value:
+    return code.splat(arguments[0], _SIDE * _SIDE)
+
+
+def _diagonal(code: Code, arguments: list[Value]) -> Value:
+    filled = _filled(code, arguments)
+    lanes = [cell if row == column else 64 + cell for cell, (row, column) in enumerate(_CELLS)]
+    return code.shuffle(filled, constant(0, filled.type), lanes)
+
+
+def matrix_function(name: str, suffixes: tuple[Type, ...]) -> Function | None:
+    """The function `rowmajor.air.simdgroup_matrix_8x8_name.suffixes`; pointer suffixes are left out of `suffixes`."""
+    if not suffixes or suffixes[0].lanes != 64 or not suffixes[0].is_float:
+        return None
+    matrix = suffixes[0]
+    if name == "multiply_accumulate" and len(suffixes) == 4:
+        return Function(suffixes[1:], matrix, lambda c, a: _multiply_accumulate(c, a, matrix))
+    if name == "load":
+        return Function(_MEMORY, matrix, lambda c, a: _load(c, a, matrix), pure=False)
+    if name == "store":
+        return Function((matrix, *_MEMORY), None, _store, pure=False)
+    if name in ("init_filled", "init_diag"):
+        body = _filled if name == "init_filled" else _diagonal
+        return Function((Type(matrix.element),), matrix, body)
+    return None
