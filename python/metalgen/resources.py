@@ -28,11 +28,6 @@ def metallib() -> Path:
     return _built("metalgen.metallib")
 
 
-def software_runtime() -> Path:
-    """The software device's `air.*` functions as LLVM bitcode, compiled when metalgen was built."""
-    return _built("software_runtime.bc")
-
-
 def _checkout() -> Path | None:
     root = Path(__file__).resolve().parents[2]
     return root if (root / "pyproject.toml").is_file() and (root / "src").is_dir() else None

@@ -1,0 +1,40 @@
+# Files that metalgen's own compilers make while the wheel is built, so that its users need none.
+
+set(package "${PROJECT_SOURCE_DIR}/python/metalgen")
+# Before, not instead of, what an isolated build environment put there.
+set(run_python ${CMAKE_COMMAND} -E env
+    "PYTHONPATH=${PROJECT_SOURCE_DIR}/python:$ENV{PYTHONPATH}" ${Python_EXECUTABLE})
+
+# made_by_metalgen(<file name> <directory in the wheel> MODULE <python -m ...> [ARGUMENTS ...]
+#                  SOURCES <what it depends on>)
+function(made_by_metalgen output destination)
+  cmake_parse_arguments(PARSE_ARGV 2 made "" "MODULE" "ARGUMENTS;SOURCES")
+  set(path "${PROJECT_BINARY_DIR}/${output}")
+  add_custom_command(
+    OUTPUT "${path}"
+    COMMAND ${run_python} -m ${made_MODULE} ${made_ARGUMENTS} "${path}"
+    DEPENDS ${made_SOURCES}
+    COMMENT "Making ${output} with ${made_MODULE}"
+    VERBATIM)
+  add_custom_target(${made_MODULE} ALL DEPENDS "${path}")
+  install(FILES "${path}" DESTINATION "${destination}")
+endfunction()
+
+# The kernel library: every .metal file in one metallib.
+file(GLOB metal_kernels CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/metal/*.metal")
+if(metal_kernels AND EXISTS "${package}/compiler/__main__.py")
+  file(GLOB_RECURSE metal_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/metal/*"
+       "${package}/compiler/*" "${package}/air/*.py")
+  list(FILTER metal_sources EXCLUDE REGEX "__pycache__")
+  made_by_metalgen(metalgen.metallib metalgen/data
+    MODULE metalgen.compiler
+    ARGUMENTS ${metal_kernels} -o
+    SOURCES ${metal_sources})
+endif()
+
+# The software device's mathematical functions as bitcode.
+file(GLOB_RECURSE runtime_sources CONFIGURE_DEPENDS "${package}/software/runtime/*")
+list(FILTER runtime_sources EXCLUDE REGEX "__pycache__|maths[.]zip")
+made_by_metalgen(maths.zip metalgen/software/runtime
+  MODULE metalgen.software.runtime
+  SOURCES ${runtime_sources})
