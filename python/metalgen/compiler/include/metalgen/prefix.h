@@ -4,22 +4,6 @@
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 #pragma OPENCL EXTENSION __cl_clang_function_pointers : enable
 
-// OpenCL's own words are ordinary identifiers in Metal; they are renamed before Metal's keywords are built on the
-// underscored spellings.
-#define global __metal_identifier_global
-#define local __metal_identifier_local
-#define generic __metal_identifier_generic
-#define pipe __metal_identifier_pipe
-#define read_only __metal_identifier_read_only
-#define write_only __metal_identifier_write_only
-#define read_write __metal_identifier_read_write
-#define vec_step __metal_identifier_vec_step
-#define event_t __metal_identifier_event_t
-#define queue_t __metal_identifier_queue_t
-#define sampler_t __metal_identifier_sampler_t
-#define reserve_id_t __metal_identifier_reserve_id_t
-#define clk_event_t __metal_identifier_clk_event_t
-
 // clang declares these names as _Atomic types in every OpenCL translation unit; Metal's are structs of <metal_atomic>.
 #define atomic_bool __metal_atomic_bool
 #define atomic_int __metal_atomic_int
