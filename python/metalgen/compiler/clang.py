@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,16 +10,13 @@ from metalgen.air import Function
 from metalgen.compiler.complaints import Complaint, Complaints
 from metalgen.compiler.diagnostics import Listing, failure
 from metalgen.compiler.emit import emit_functions
+from metalgen.compiler.headers import HEADERS, PREFIX, SUPPORT, include_headers
 from metalgen.compiler.includes import check_directives, check_files
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
 from metalgen.compiler.rewrite import Translation, rewrite
 from metalgen.compiler.toolchain import run_clang
 from metalgen.errors import CompileError
-
-_HERE = Path(__file__).resolve().parent
-HEADERS = _HERE / "include"
-SUPPORT = _HERE / "support"
 
 _LANGUAGE = [
     "-triple",
@@ -108,13 +106,21 @@ def _preprocess(
         *(part for directory in directories for part in ("-I", directory)),
         *(f"-D{key}={value}" for key, value in defines.items()),
         "-include",
-        str(HEADERS / "metalgen" / "prefix.h"),
+        str(PREFIX),
     ]
     escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
     result = run_clang(arguments, f'#line 1 "{escaped}"\n{source}', name)
     if result.returncode:
         raise failure(listing, None, None, [], result.errors)
     return read_preprocessed(result.output, escaped, (HEADERS, SUPPORT))
+
+
+def _cache_directory() -> Path | None:
+    given = os.environ.get("METALGEN_CACHE_DIR")
+    try:
+        return Path(given) if given else Path.home() / ".cache" / "metalgen"
+    except RuntimeError:
+        return None  # no home directory
 
 
 def _language(options: CompileOptions) -> list[str]:
@@ -132,12 +138,7 @@ def _compile(
     arguments = [
         *_language(options),
         *_GENERATION,
-        "-include",
-        str(HEADERS / "metalgen" / "prefix.h"),
-        "-include",
-        str(HEADERS / "metal_stdlib"),
-        "-include",
-        str(SUPPORT / "kernel_support.h"),
+        *include_headers(_language(options), _cache_directory()),
     ]
     result = run_clang(arguments, translation.rewritten.text, listing.name)
     complaints: list[Complaint] = list(translation.complaints)

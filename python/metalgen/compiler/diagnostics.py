@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metalgen.compiler.complaints import Complaint
+from metalgen.compiler.headers import HEADERS, SUPPORT
 from metalgen.compiler.preprocess import Origin, Preprocessed
 from metalgen.compiler.rewrite import Translation
 from metalgen.compiler.tokens import tokenize
@@ -22,6 +23,7 @@ _DIAGNOSTIC = re.compile(
 )
 _UNPLACED = re.compile(r"^(?P<severity>fatal error|error): (?P<message>.*)$")
 _STDIN = "<stdin>"
+_OWN = (f"{HEADERS}/", f"{SUPPORT}/", "<scratch space>", "<built-in>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def failure(
         place = _place_in_source(listing, preprocessed, complaint.offset)
         messages.append(_Message("error", complaint.message, place))
     groups = [[message] for message in messages]
-    groups += _clang_groups(listing, preprocessed, translation, errors)
+    for group in _clang_groups(listing, preprocessed, translation, errors):
+        groups.append(_outside_of_headers(group))
     groups = _without_echoes(groups)
     groups.sort(key=_order_key(listing))
     shown = [_show(listing, message) for group in groups for message in group]
@@ -184,6 +187,21 @@ def _matching_column(line: str, column: int, original: str) -> int:
                 return there[other + at - first].start + within
             return there[min(other, len(there) - 1)].start
     return there[-1].start
+
+
+def _outside_of_headers(group: list[_Message]) -> list[_Message]:
+    """The group without notes on metalgen's headers; an error in them shows who caused it."""
+    error, *notes = group
+    shown = [note for note in notes if not _is_in_headers(note)]
+    if _is_in_headers(error) and shown:
+        # The last of the notes "in instantiation of ... requested here" is the user's own line.
+        error = _Message(error.severity, error.text, shown[0].place)
+        shown = shown[1:]
+    return [error, *shown]
+
+
+def _is_in_headers(message: _Message) -> bool:
+    return message.place is not None and message.place.origin.file.startswith(_OWN)
 
 
 def _without_echoes(groups: list[list[_Message]]) -> list[list[_Message]]:

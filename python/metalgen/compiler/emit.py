@@ -6,10 +6,11 @@ import re
 
 import llvmlite.binding as llvm
 
-from metalgen.air import Argument, Function
+from metalgen.air import Function, FunctionConstant, KernelInfo
+from metalgen.air.metadata_text import metadata_text, quoted, symbol
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.constants import Constant
-from metalgen.compiler.initializers import constant_globals, constant_nodes, keep_initializers
+from metalgen.compiler.initializers import constant_globals, keep_initializers
 from metalgen.compiler.irtext import Entity, ModuleText, read_module_text
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.signatures import Signature, arguments, check_types, read_signature
@@ -29,9 +30,9 @@ LANGUAGE_VERSION = (3, 2)
 
 _LINKAGE = re.compile(r"^define (?:(?:linkonce_odr|weak_odr|linkonce|weak|internal|hidden) )*")
 _NOISE = re.compile(r" (?:dso_local|spir_func|spir_kernel|comdat(?:\(\$[^)]*\))?)\b|, comdat\b")
+_PROGRAM_SCOPE = re.compile(r"^@\S+ = (?:local_unnamed_addr )?addrspace\(2\)")
 _KERNEL_ARGUMENT_METADATA = re.compile(r" !kernel_arg_\w+ ![0-9]+")
 _MANGLED = re.compile(r"^@_Z(?:N?K?)(\d+)(\w+)")
-_SPACE_NUMBERS = {"device": 1, "constant": 2, "threadgroup": 3}
 
 
 def emit_functions(
@@ -85,30 +86,41 @@ def _module_text(
     complaints: Complaints,
 ) -> str:
     """The AIR module of one kernel, as LLVM assembly."""
-    symbol = f"@{KERNEL_SYMBOL}{entry.number}"
-    entities = keep_initializers(module, module.closure([symbol]))
+    kernel = f"@{KERNEL_SYMBOL}{entry.number}"
+    entities = keep_initializers(module, module.closure([kernel]))
     _check_undefined(entry, entities, complaints)
     entities = replace_storage(entities)
     conditions = {p.binding.condition for p in entry.kernel.parameters if p.binding.condition}
-    fixed, used_constants = constant_globals(entities, constants, conditions)
-    body = "\n".join(_definition(entity, symbol) for entity in fixed)
-    host = f'@"{entry.host_name}"'
-    body = body.replace(symbol + "(", host + "(")
-    nodes = _Nodes(module)
-    listed = arguments(entry, signature, _used_parameters(module.entities[symbol]))
-    metadata = _metadata(nodes, host, listed, signature.max_threads, options)
-    metadata += constant_nodes(nodes.add, used_constants)
+    fixed, used = constant_globals(entities, constants, conditions)
+    body = "\n".join(_definition(entity, kernel) for entity in fixed)
+    body = body.replace(f"{kernel}(", f"{symbol(entry.host_name)}(")
+    info = KernelInfo(
+        entry.host_name,
+        arguments(entry, signature, _used_parameters(module.entities[kernel])),
+        constants=tuple(
+            FunctionConstant(constant.name, constant.index, constant.type_name)
+            for constant, _ in used
+        ),
+        max_total_threads=signature.max_threads or None,
+    )
+    metadata = metadata_text(
+        info,
+        symbols={constant.name: global_name for constant, global_name in used if global_name},
+        first=module.next_metadata(),
+        air_version=AIR_VERSION,
+        language_version=LANGUAGE_VERSION,
+        fast_math=options.math == "fast",
+    )
     return "\n".join(
         [
-            f'source_filename = "{entry.host_name}"',
+            f"source_filename = {quoted(entry.host_name)}",
             f'target datalayout = "{DATA_LAYOUT}"',
             f'target triple = "{TRIPLE}"',
             *module.types,
             body,
             *module.attributes,
             *module.metadata_for(body),
-            *nodes.lines,
-            *metadata,
+            metadata,
         ]
     )
 
@@ -118,6 +130,8 @@ def _definition(entity: Entity, kernel: str) -> str:
     if entity.is_definition:
         linkage = "define " if entity.name == kernel else "define internal "
         text = _LINKAGE.sub(linkage, text)
+    elif _PROGRAM_SCOPE.search(text):
+        text = text.replace(" = ", " = internal ", 1)
     return text
 
 
@@ -136,97 +150,6 @@ def _used_parameters(function: Entity) -> set[int]:
     """Positions of the parameters that the body mentions; clang leaves them without names."""
     _, _, body = function.text.partition("{\n")
     return {int(number) for number in re.findall(r"%(\d+)\b", body)}
-
-
-class _Nodes:
-    """Numbered metadata nodes, behind those the module has already."""
-
-    def __init__(self, module: ModuleText) -> None:
-        self.next = 1 + max((int(name[1:]) for name in module.metadata), default=-1)
-        self.lines: list[str] = []
-
-    def add(self, content: str) -> str:
-        """A new node; its name."""
-        name = f"!{self.next}"
-        self.next += 1
-        self.lines.append(f"{name} = !{{{content}}}")
-        return name
-
-
-def _metadata(
-    nodes: _Nodes,
-    host: str,
-    listed: tuple[Argument, ...],
-    max_threads: int,
-    options: CompileOptions,
-) -> list[str]:
-    """The named metadata of a kernel's module; its nodes go into `nodes`."""
-    flags = [
-        nodes.add('i32 1, !"wchar_size", i32 4'),
-        *(
-            nodes.add(f'i32 7, !"air.max_{what}", i32 {limit}')
-            for what, limit in (
-                ("device_buffers", 31),
-                ("constant_buffers", 31),
-                ("threadgroup_buffers", 31),
-                ("textures", 128),
-                ("read_write_textures", 8),
-                ("samplers", 16),
-            )
-        ),
-    ]
-    arguments_node = nodes.add(", ".join(nodes.add(_argument(argument)) for argument in listed))
-    kernel = f"ptr {host}, {nodes.add('')}, {arguments_node}"
-    if max_threads:
-        kernel += f', {nodes.add(f"""!"air.max_work_group_size", i32 {max_threads}""")}'
-    mode = "enable" if options.math == "fast" else "disable"
-    compiled = [
-        nodes.add(f'!"{option}"')
-        for option in (
-            "air.compile.denorms_disable",
-            f"air.compile.fast_math_{mode}",
-            "air.compile.framebuffer_fetch_enable",
-        )
-    ]
-    return [
-        f"!llvm.module.flags = !{{{', '.join(flags)}}}",
-        f"!llvm.ident = !{{{nodes.add(_quoted('metalgen'))}}}",
-        f"!air.version = !{{{nodes.add('i32 {}, i32 {}, i32 0'.format(*AIR_VERSION))}}}",
-        "!air.language_version = "
-        f"!{{{nodes.add('!{}, i32 {}, i32 {}, i32 0'.format(_quoted('Metal')[1:], *LANGUAGE_VERSION))}}}",
-        f"!air.compile_options = !{{{', '.join(compiled)}}}",
-        f"!air.kernel = !{{{nodes.add(kernel)}}}",
-    ]
-
-
-def _quoted(text: str) -> str:
-    return f'!"{text}"'
-
-
-def _argument(argument: Argument) -> str:
-    """One argument's operands, in Apple's order."""
-    parts = [f"i32 {argument.position}"]
-    if argument.kind == "builtin":
-        parts.append(f'!"air.{argument.builtin}"')
-    else:
-        if argument.condition:
-            parts += [
-                '!"air.function_constant"',
-                f'!{{ptr null, !"bool", !"{argument.condition}"}}',
-            ]
-        parts.append('!"air.buffer"')
-        if argument.is_reference:
-            parts += ['!"air.buffer_size"', f"i32 {argument.type_size}"]
-        parts += ['!"air.location_index"', f"i32 {argument.index}", "i32 1"]
-        parts.append(f'!"air.{argument.access}"')
-        parts += ['!"air.address_space"', f"i32 {_SPACE_NUMBERS[argument.address_space or '']}"]
-        parts += ['!"air.arg_type_size"', f"i32 {argument.type_size}"]
-        parts += ['!"air.arg_type_align_size"', f"i32 {argument.type_alignment}"]
-    parts += ['!"air.arg_type_name"', f'!"{argument.type_name}"']
-    parts += ['!"air.arg_name"', f'!"{argument.name}"']
-    if not argument.is_used:
-        parts.append('!"air.arg_unused"')
-    return ", ".join(parts)
 
 
 def _assemble(text: str, name: str) -> bytes:

@@ -66,8 +66,8 @@ def constant_globals(
     """`entities` with function constants as AIR's globals; those constants with their symbols."""
     by_symbol = {f"@{CONSTANT_SYMBOL}{constant.number}": constant for constant in constants}
     tests = {f"@{DEFINED_SYMBOL}{constant.number}": constant for constant in constants}
-    names = {symbol: f'@"{c.name}.MTL_FC_INIT_{c.index}"' for symbol, c in by_symbol.items()}
-    names |= {symbol: f'@"{c.name}.MTL_FC_DEFINED_{c.index}"' for symbol, c in tests.items()}
+    names = {symbol: f"{c.name}.MTL_FC_INIT_{c.index}" for symbol, c in by_symbol.items()}
+    names |= {symbol: f"{c.name}.MTL_FC_DEFINED_{c.index}" for symbol, c in tests.items()}
     rename = _renamer(names)
     result: list[Entity] = []
     used: list[tuple[Constant, str]] = []
@@ -78,34 +78,21 @@ def constant_globals(
         name = names[entity.name]
         found = _EXTERNAL.search(entity.text)
         type_text = found[1] if found else "i8"
+        value = "undef" if entity.name in by_symbol else "zeroinitializer"
         text = (
-            f"{name} = internal unnamed_addr addrspace(2) externally_initialized constant "
-            f'{type_text} undef, section "air.fc_initializer"'
+            f"@{name} = internal unnamed_addr addrspace(2) externally_initialized constant "
+            f'{type_text} {value}, section "air.fc_initializer"'
         )
-        result.append(Entity(name, text))
+        result.append(Entity(f"@{name}", text))
         if entity.name in by_symbol:
             used.append((by_symbol[entity.name], name))
     seen = {constant.name for constant, _ in used}
     for constant in constants:
         if constant.name in conditions and constant.name not in seen:
-            used.append((constant, "null"))
+            used.append((constant, ""))
     return result, used
 
 
 def _renamer(names: dict[str, str]) -> Callable[[str], str]:
     pattern = re.compile(rf"@(?:{CONSTANT_SYMBOL}|{DEFINED_SYMBOL})\d+")
-    return lambda text: pattern.sub(lambda found: names.get(found[0], found[0]), text)
-
-
-def constant_nodes(add: Callable[[str], str], used: list[tuple[Constant, str]]) -> list[str]:
-    """`!air.function_constants` for the constants a kernel needs."""
-    if not used:
-        return []
-    nodes = [
-        add(
-            f'ptr addrspace(2) {symbol}, !"{constant.type_name}", !"{constant.name}", '
-            f"i32 {constant.index}, i1 true"
-        )
-        for constant, symbol in used
-    ]
-    return [f"!air.function_constants = !{{{', '.join(nodes)}}}"]
+    return lambda text: pattern.sub(lambda found: f"@{names[found[0]]}", text)

@@ -70,6 +70,10 @@ class ModuleText:
             waiting += _METADATA_USE.findall(self.metadata[name].partition(" = ")[2])
         return [line for name, line in self.metadata.items() if name in needed]
 
+    def next_metadata(self) -> int:
+        """The first number that no metadata node has."""
+        return 1 + max((int(name[1:]) for name in self.metadata), default=-1)
+
 
 def read_module_text(text: str) -> ModuleText:
     """Take apart what clang wrote; module-level assembly and named metadata are left out."""

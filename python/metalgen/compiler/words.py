@@ -39,25 +39,27 @@ def metal_types(text: str) -> str:
     return _MADE_UP.sub("", text)
 
 
-_LANGUAGE = (
-    (re.compile(r"C\+\+ for OpenCL(?: version \S+)?|OpenCL C(?: version \S+)?|OpenCL"), "Metal"),
-    (
-        re.compile(r"\b(global|local|constant|private) address space"),
-        lambda found: (
-            {
-                "global": "device",
-                "local": "threadgroup",
-                "private": "thread",
-            }.get(found[1], found[1])
-            + " address space"
-        ),
-    ),
+_ADDRESS_SPACES = {"global": "device", "local": "threadgroup", "private": "thread"}
+_ADDRESS_SPACE = re.compile(r"\b(global|local|private)(?= address space)")
+_LANGUAGE = re.compile(
+    r"C\+\+ for OpenCL(?: version \S+)?|OpenCL C(?: version \S+)?|OpenCL(?: kernel)?"
 )
+_QUOTED = re.compile(r"'([^']*)'")
+_AKA = re.compile(r"'([^']*)' \(aka '\1'\)")
 
 
 def metal_message(text: str) -> str:
     """One of clang's messages in Metal's words."""
     text = metal_types(text)
-    for pattern, replacement in _LANGUAGE:
-        text = pattern.sub(replacement, text)
-    return text
+    text = _QUOTED.sub(lambda found: f"'{_without_thread(found[1])}'", text)
+    text = _AKA.sub(r"'\1'", text)
+    text = _ADDRESS_SPACE.sub(lambda found: _ADDRESS_SPACES[found[1]], text)
+    return _LANGUAGE.sub("Metal", text)
+
+
+def _without_thread(type_text: str) -> str:
+    """Everything on the stack is in the thread address space; only of pointees it is news."""
+    type_text = re.sub(r"([*&]) ?thread\b", r"\1", type_text)
+    if "*" not in type_text and "&" not in type_text:
+        type_text = re.sub(r"^((?:const |volatile )*)thread (?=\S)", r"\1", type_text)
+    return type_text
