@@ -68,22 +68,30 @@ def _compile(source: Path) -> tuple[bytes, list[str]]:
     return module.as_bitcode(), [f.name for f in module.functions if not f.is_declaration]
 
 
+# What ties the module to SPIR, or to one compilation.
+_MODULE_LINES = re.compile(r"^(?:target |attributes #|source_filename|![\w.]+ =).*\n", re.MULTILINE)
+_METADATA = re.compile(r"(?:, ![\w.]+ !\d+)+$", re.MULTILINE)
+_PURE_GROUP = re.compile(r"^attributes (#\d+) = \{.* memory\(none\)", re.MULTILINE)
+_DEFINITION = re.compile(
+    r"^define (?:dso_local |internal |linkonce_odr |hidden |comdat )*(?:spir_func )?(?P<head>.*\))"
+    r" (?:local_)?unnamed_addr (?P<group>#\d+)[^\n]*\{\n(?P<body>.*?)^\}",
+    re.MULTILINE | re.DOTALL,
+)
+
+
 def _host_neutral(text: str) -> str:
-    """Drops what ties the module to SPIR and lets every function be merged, dropped and inlined."""
-    text = re.sub(r"^(target (datalayout|triple)|attributes #|!llvm\.\S+ =|source_filename).*\n", "", text, flags=re.M)
-    text = re.sub(r"(, ![\w.]+ !\d+)+$", "", text, flags=re.M)
-    text = re.sub(r"^![\w.]+ = .*\n", "", text, flags=re.M)
-    text = re.sub(r" #\d+", "", text)
-    text = text.replace(" spir_func ", " ").replace("define dso_local ", "define ")
-    return re.sub(r"^define (?:internal |linkonce_odr |hidden )*(.*?) \{\n(.*?)^\}", _with_attributes, text, flags=re.M | re.S)
+    """Plain functions of no target that can be merged, dropped and inlined."""
+    pure = set(_PURE_GROUP.findall(text))
+    text = _METADATA.sub("", _MODULE_LINES.sub("", text))
+    text = _DEFINITION.sub(lambda match: _linkonce(match, match["group"] in pure), text)
+    return re.sub(r" #\d+", "", text.replace(" spir_func ", " "))
 
 
-def _with_attributes(definition: re.Match[str]) -> str:
-    head, body = definition[1], definition[2]
-    head = re.sub(r" (local_)?unnamed_addr| comdat", "", head)
-    inline = "alwaysinline " if body.count("\n") < _INLINED_BELOW else ""
-    attributes = f"{inline}nounwind willreturn memory(none)"
-    return f"define linkonce_odr {head} {attributes} {{\n{body}}}"
+def _linkonce(definition: re.Match[str], pure: bool) -> str:
+    inline = " alwaysinline" if definition["body"].count("\n") < _INLINED_BELOW else ""
+    memory = " memory(none)" if pure else ""
+    attributes = f"{inline} nounwind willreturn{memory}"
+    return f"define linkonce_odr {definition['head']}{attributes} {{\n{definition['body']}}}"
 
 
 @functools.cache

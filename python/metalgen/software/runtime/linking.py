@@ -34,9 +34,10 @@ def link(module: llvm.ModuleRef, context: llvm.ContextRef) -> None:
         texts.append(text)
         callees |= called
     assembly = "\n".join([*texts, *callees.values()])
+    _link_in(module, llvm.parse_assembly(assembly, context))
+    # Afterwards, since of linkonce functions only those are linked that are missing.
     for bitcode in bitcode_defining(set(callees)) if callees else []:
         _link_in(module, llvm.parse_bitcode(bitcode, context))
-    _link_in(module, llvm.parse_assembly(assembly, context))
 
 
 def _link_in(module: llvm.ModuleRef, definitions: llvm.ModuleRef) -> None:

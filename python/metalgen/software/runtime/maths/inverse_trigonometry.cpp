@@ -26,7 +26,7 @@ T asin(T x) {
   const T a = abs(x);
   const auto large = a > 0.5f;
   const T part = asin_small(select(large, half_angle(a), a));
-  return copy_sign(select(large, T((kPi / 2 - (part + part)) + kPiLow / 2), part), x);
+  return copy_sign(select(large, T(kPi / 2 - (part + part - kPiLow / 2)), part), x);
 }
 
 template <class T>
@@ -48,7 +48,8 @@ T atan_octant(T numerator, T denominator) {
   const T bottom = select(steep, T(numerator + denominator), denominator);
   const T t = top / bottom;
   const T tail = polynomial(T(t * t), -0x1.55554ap-2f, 0x1.999188p-3f, -0x1.23b3f8p-3f, 0x1.b1d9fp-4f, -0x1.f18cap-5f);
-  return select(steep, T(kPi / 4), T(0)) + odd(t, tail);
+  const T angle = odd(t, tail);
+  return select(steep, T(kPi / 4 + (angle + kPiLow / 4)), angle);
 }
 
 template <class T>

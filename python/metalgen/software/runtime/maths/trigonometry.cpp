@@ -105,7 +105,9 @@ SinCos<T> sin_cos_pi(T x) {
   const T r = select(doubled == 0, bounded, T(bounded - doubled * 0.5f));  // keeps -0
   // doubled mod 4, which fits the rounding trick whatever x is.
   const T mod = doubled - 4.0f * __builtin_elementwise_floor(T(doubled * 0.25f));
-  return rotate(sin_cos_pi_reduced(r), Int<T>(bits(T(mod + 0x1.8p23f))));
+  const SinCos<T> result = rotate(sin_cos_pi_reduced(r), Int<T>(bits(T(mod + 0x1.8p23f))));
+  // IEEE 754 on zeros: sinpi's have the sign of x, cospi's are positive.
+  return {select(result.sin == 0, copy_sign(result.sin, x), result.sin), result.cos + 0.0f};
 }
 
 }  // namespace
