@@ -26,7 +26,7 @@ T asin(T x) {
   const T a = abs(x);
   const auto large = a > 0.5f;
   const T part = asin_small(select(large, half_angle(a), a));
-  return copy_sign(select(large, T(kPi / 2 - (part + part - kPiLow / 2)), part), x);
+  return copy_sign(select(large, T((kPi / 2 - (part + part)) + kPiLow / 2), part), x);
 }
 
 template <class T>
@@ -67,7 +67,7 @@ template <class T>
 T atan2(T y, T x) {
   // Scaled so that sums neither overflow nor lose denormals.
   const T larger = __builtin_elementwise_maxnum(abs(x), abs(y));
-  const T factor = select(larger > 1.0f, T(0x1p-60f), T(0x1p60f));
+  const T factor = select(larger > 0x1p100f, T(0x1p-30f), select(larger < 0x1p-60f, T(0x1p60f), T(1)));
   const T ax = abs(x) * factor, ay = abs(y) * factor;
   const auto steep = ay > ax;
   T numerator = select(steep, ax, ay);
