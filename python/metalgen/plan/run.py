@@ -26,13 +26,13 @@ from metalgen.plan.resolve import Geometry, resolve_allocations, resolve_geometr
 from metalgen.plan.schema import AtenStep, KernelStep, LaunchPlan, TensorArgument
 
 Bindable = Tensor | bool | int | float
-Allocate = Callable[[tuple[int, ...], torch.dtype, torch.device], Tensor]
+Allocate = Callable[[str, tuple[int, ...], torch.dtype, torch.device], Tensor]
 
 
 def allocate_uninitialised(
-    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+    name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Memory as it comes."""
+    """Memory as it comes, whatever the tensor's name."""
     return torch.empty(shape, dtype=dtype, device=device)
 
 
@@ -168,7 +168,9 @@ class BoundPlan:
     ) -> None:
         for allocation in wanted:
             try:
-                tensor = self.allocate(allocation.shape, allocation.dtype, device)
+                tensor = self.allocate(
+                    allocation.name, allocation.shape, allocation.dtype, device
+                )
             except (RuntimeError, MemoryError) as error:
                 raise PlanError(
                     f"'{allocation.name}': cannot allocate {list(allocation.shape)} of"

@@ -1,0 +1,166 @@
+"""Judge one candidate: does it compile, does its plan fit, is it right, how fast is it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from metalgen.compiler import compile_source
+from metalgen.device import open_device
+from metalgen.errors import (
+    CompileError,
+    LaunchError,
+    MetallibError,
+    PlanError,
+    UnsupportedError,
+)
+from metalgen.generation.candidate import Candidate
+from metalgen.generation.cases import CaseBook
+from metalgen.generation.source_check import check_source
+from metalgen.generation.timing import Timing, measure
+from metalgen.generation.verify import Checked, Verification, is_degenerate
+from metalgen.library import Library, load_metallib
+from metalgen.plan import BoundPlan, CompiledPlan, compile_plan, kernels_of
+from metalgen.problem import LoadedProblem
+from metalgen.problem.description import copied, copied_module
+from metalgen.proposers import Rejected
+
+# Told before each step, so that whoever waits knows what takes so long: (step, detail).
+Progress = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An accepted candidate with its evidence."""
+
+    metallib: bytes
+    timing: Timing
+    checks: tuple[Checked, ...]
+    aten_steps: int
+    notes: tuple[str, ...]
+    is_control: bool
+
+
+@dataclass
+class Judge:
+    """Judges candidates for one problem, keeping reference results from one to the next."""
+
+    problem: LoadedProblem
+    device: torch.device
+    progress: Progress
+    _cases: CaseBook = field(init=False)
+    _is_control: bool | None = None
+
+    def __post_init__(self) -> None:
+        self._cases = CaseBook(self.problem)
+
+    def judge(self, candidate: Candidate, *, allow_aten: bool) -> Judged | Rejected:
+        """Compile, check, run, compare and time; Rejected says what to repair."""
+        self.progress("compile", "")
+        try:
+            check_source(candidate.source)
+            metallib = compile_source(candidate.source, name="kernels.metal")
+            library = load_metallib(metallib)
+            kernels = kernels_of(library)
+        except (CompileError, MetallibError, UnsupportedError) as error:
+            return Rejected("compile", str(error))
+        try:
+            compiled = compile_plan(
+                candidate.plan,
+                kernels,
+                inputs=tuple(self.problem.named_inputs()),
+                parameters=tuple(self.problem.named_parameters()),
+                allow_aten=allow_aten,
+            )
+        except PlanError as error:
+            return Rejected("plan", str(error))
+        checks = self._verify(compiled, library)
+        if isinstance(checks, Rejected):
+            return checks
+        return self._accept(candidate, metallib, compiled, library, checks)
+
+    def _verify(self, compiled: CompiledPlan, library: Library) -> list[Checked] | Rejected:
+        verification = Verification(self.problem, compiled, library, self.device, self.progress)
+        checks: list[Checked] = []
+        self.progress("reference", "")
+        for case in self._cases:
+            try:
+                found = verification.check(case)
+            except PlanError as error:
+                return Rejected("plan", f"{error} (on {case.name})")
+            except (LaunchError, UnsupportedError) as error:
+                return Rejected("launch", f"{error} (on {case.name})")
+            if isinstance(found, str):
+                return Rejected("verify", found)
+            checks.append(found)
+            self.progress("reference", "")
+        return checks
+
+    def _accept(
+        self,
+        candidate: Candidate,
+        metallib: bytes,
+        compiled: CompiledPlan,
+        library: Library,
+        checks: list[Checked],
+    ) -> Judged:
+        self.progress("time", "")
+        timing = self._time(compiled, library)
+        notes = list(self._cases.notes)
+        unsteady = [check.case for check in checks if not check.is_deterministic]
+        if unsteady:
+            notes.append(f"two runs differ in their last bits on {unsteady[0]}")
+        if self.is_control():
+            notes.append("the outputs do not depend on the inputs: a control, not a win")
+        return Judged(
+            metallib=metallib,
+            timing=timing,
+            checks=tuple(checks),
+            aten_steps=len(candidate.plan.aten_steps),
+            notes=tuple(notes),
+            is_control=self.is_control(),
+        )
+
+    def is_control(self) -> bool:
+        """Whether the module's outputs are the same whatever it is given."""
+        if self._is_control is None:
+            problem = self.problem
+            self._is_control = is_degenerate(lambda seed: problem.run(problem.fresh_inputs(seed)))
+        return self._is_control
+
+    def _time(self, compiled: CompiledPlan, library: Library) -> Timing:
+        inputs = tuple(_moved(value, self.device) for value in copied(self.problem.inputs))
+        # A copy: in training mode eager runs change running statistics.
+        module = copied_module(self.problem.module).to(self.device)
+        named = self.problem.named_inputs(inputs)
+        bound = BoundPlan(compiled, library, self.problem.named_parameters(module))
+        return measure(
+            lambda: bound.run(named), lambda: self.problem.run(inputs, module), self.device
+        )
+
+
+def _moved(value: object, device: torch.device) -> object:
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(item, device) for item in value)
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}
+    return value
+
+
+def described_device(device: torch.device) -> dict[str, Any]:
+    """Which device this is and what PyTorch ran beside it."""
+    import platform
+
+    return {
+        "name": open_device(device.type).name,
+        "tensors": device.type,
+        "host": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_threads": torch.get_num_threads(),
+    }

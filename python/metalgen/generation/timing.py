@@ -1,0 +1,73 @@
+"""How fast a verified candidate is beside eager PyTorch: same inputs, same device, taking turns."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+# Enough to see the spread; a slow candidate is timed less often rather than not at all.
+BUDGET_S = 4.0
+MAX_REPETITIONS = 50
+MIN_REPETITIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Medians and quartiles in microseconds, and what they were measured with."""
+
+    candidate_us: float
+    candidate_quartiles_us: tuple[float, float]
+    eager_us: float
+    eager_quartiles_us: tuple[float, float]
+    repetitions: int
+    torch_threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain objects."""
+        return asdict(self)
+
+
+def measure(
+    candidate: Callable[[], object], eager: Callable[[], object], device: torch.device
+) -> Timing:
+    """Time both in alternation after warming up; each call waits until its result is there."""
+    estimate = sum(_seconds(run, device) for run in (candidate, eager))  # also the first warm-up
+    repetitions = int(BUDGET_S / max(estimate, 1e-6))
+    repetitions = min(MAX_REPETITIONS, max(MIN_REPETITIONS, repetitions))
+    for run in (candidate, eager) * min(3, repetitions // 10 + 1):
+        _seconds(run, device)
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repetitions):
+        for run, series in zip((candidate, eager), times, strict=True):
+            series.append(_seconds(run, device) * 1e6)
+    return Timing(
+        candidate_us=statistics.median(times[0]),
+        candidate_quartiles_us=_quartiles(times[0]),
+        eager_us=statistics.median(times[1]),
+        eager_quartiles_us=_quartiles(times[1]),
+        repetitions=repetitions,
+        torch_threads=torch.get_num_threads(),
+    )
+
+
+def _quartiles(series: list[float]) -> tuple[float, float]:
+    first, _, third = statistics.quantiles(series, n=4)
+    return first, third
+
+
+def _seconds(run: Callable[[], object], device: torch.device) -> float:
+    _synchronise(device)
+    started = time.perf_counter()
+    run()
+    _synchronise(device)
+    return time.perf_counter() - started
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,131 @@
+"""The child process in which problems and candidates run; its parent is `sandbox.Worker`.
+
+Reads requests from its standard input and answers on the descriptor that was its standard output;
+whatever the problem file prints goes to the error log instead.
+
+    {"do": "start", "memory_bytes": n, "threads": n | null, "device": "cpu"}
+    {"do": "describe", "path": p}                  -> {"problem": {...}} | {"error": "..."}
+    {"do": "judge", "problem": {...}, "source": s, "plan": {...}, "allow_aten": b,
+     "processor_seconds": n}                       -> {"accepted": {...}} | {"rejected": {...}}
+
+Before each step it sends {"step": name, "detail": text}; the answer has "done": true.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from typing import Any, BinaryIO
+
+from metalgen.generation.messages import read_message, write_message
+
+
+def main() -> None:
+    """Serve requests until the parent closes the pipe."""
+    requests, answers = _take_over_streams()
+    server: _Server | None = None
+    while (request := read_message(requests)) is not None:
+        if request["do"] == "start":
+            server = _Server(answers, request)
+            write_message(answers, {"done": True})
+        elif server is not None:
+            write_message(answers, {**server.answer(request), "done": True})
+
+
+def _take_over_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Private copies of the pipes; 0 reads nothing and 1 goes where errors go."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+class _Server:
+    """Holds the problem between requests."""
+
+    def __init__(self, answers: BinaryIO, settings: dict[str, Any]) -> None:
+        import torch
+
+        from metalgen.generation.limits import limit_this_process
+
+        if settings.get("threads"):
+            torch.set_num_threads(settings["threads"])
+        # The first multiplication allocates what libraries keep, before the limit is set.
+        torch.ones(64, 64) @ torch.ones(64, 64)
+        limit_this_process(settings["memory_bytes"])
+        self.device = torch.device(settings["device"])
+        self.answers = answers
+        self.judges: dict[str, Any] = {}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the request asks for; errors are part of the answer."""
+        if request["do"] == "describe":
+            return self.describe(request["path"])
+        return self.judge(request)
+
+    def describe(self, path: str) -> dict[str, Any]:
+        """The problem's description."""
+        from metalgen.errors import ProblemError
+        from metalgen.generation.judge import described_device
+        from metalgen.problem import open_problem
+
+        self.step("load", "")
+        try:
+            problem = open_problem(path)
+        except ProblemError as error:
+            return {"error": str(error)}
+        return {"problem": problem.to_json(), "device": described_device(self.device)}
+
+    def judge(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The verdict on one candidate."""
+        from metalgen.errors import ProblemError
+        from metalgen.generation.candidate import Candidate
+        from metalgen.generation.limits import limit_processor_time
+        from metalgen.plan import parse_plan
+        from metalgen.proposers import Rejected
+
+        limit_processor_time(request["processor_seconds"])
+        candidate = Candidate(request["source"], parse_plan(request["plan"]))
+        try:
+            judge = self.judge_of(request["problem"])
+            found = judge.judge(candidate, allow_aten=request["allow_aten"])
+        except ProblemError as error:
+            return {"error": str(error)}
+        except MemoryError:
+            return {"rejected": {"stage": "launch", "reason": "ran out of memory"}}
+        if isinstance(found, Rejected):
+            return {"rejected": {"stage": found.stage, "reason": found.reason}}
+        return {
+            "accepted": {
+                "metallib": base64.b64encode(found.metallib).decode(),
+                "timing": found.timing.to_json(),
+                "cases": [check.case for check in found.checks],
+                "is_deterministic": all(check.is_deterministic for check in found.checks),
+                "aten_steps": found.aten_steps,
+                "notes": list(found.notes),
+                "is_control": found.is_control,
+            }
+        }
+
+    def judge_of(self, plain: dict[str, Any]) -> Any:
+        """The problem's judge, made when first needed."""
+        from metalgen.generation.judge import Judge
+        from metalgen.problem import Problem
+
+        problem = Problem.from_json(plain)
+        key = f"{problem.path} {problem.sha256}"
+        if key not in self.judges:
+            self.step("load", "")
+            self.judges = {key: Judge(problem.load(), self.device, self.step)}
+        return self.judges[key]
+
+    def step(self, name: str, detail: str) -> None:
+        """Tell the parent what is about to happen."""
+        write_message(self.answers, {"step": name, "detail": detail})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
