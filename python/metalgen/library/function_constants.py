@@ -30,16 +30,18 @@ def function_constants(
     return [values[index] for index in sorted(values)]
 
 
-def _converted(constant: FunctionConstant, value: float) -> bool | int | float:
-    type = value_type(constant.type_name)
-    if type is None or type.rows * type.columns != 1:
+def _converted(constant: FunctionConstant, value: object) -> bool | int | float:
+    declared = value_type(constant.type_name)
+    if declared is None or declared.rows * declared.columns != 1:
         raise LaunchError(
             f"function constant {constant.name!r} is a {constant.type_name}, no scalar"
         )
     try:
-        type.pack([value])
-    except (LaunchError, TypeError) as error:
+        if not isinstance(value, (bool, int, float)):
+            raise LaunchError(f"expected a number, found a {type(value).__name__}")
+        declared.pack([value])
+    except LaunchError as error:
         raise LaunchError(f"function constant {constant.name!r}: {error}") from None
     if constant.type_name == "bool":
         return bool(value)
-    return float(value) if type.scalar.is_float else int(value)
+    return float(value) if declared.scalar.is_float else int(value)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from metalgen import _core
 from metalgen.air import Argument, KernelInfo
+from metalgen.device import DeviceType
 from metalgen.errors import LaunchError, UnsupportedError
 from metalgen.library.function_constants import Constants, function_constants
 from metalgen.library.launch_geometry import (
@@ -28,7 +30,7 @@ _GEOMETRIES_KEPT = 256
 class Loader(Protocol):
     """Gives the native library for tensors of a torch device type, loading it when first asked."""
 
-    def __call__(self, device_type: str) -> _core.Library: ...
+    def __call__(self, device_type: DeviceType) -> _core.Library: ...
 
 
 class Kernel:
@@ -44,7 +46,7 @@ class Kernel:
         self._threadgroup_indices = {
             argument.index or 0 for argument in info.arguments if argument.kind == "threadgroup"
         }
-        self._pipelines: dict[tuple[str, Any], _core.Pipeline] = {}
+        self._pipelines: dict[tuple[DeviceType, Any], _core.Pipeline] = {}
         self._geometries: dict[Any, _core.Geometry] = {}
 
     def __call__(
@@ -88,7 +90,7 @@ class Kernel:
         return f"<kernel {self.info.name}({listed})>"
 
     def _bind(
-        self, args: tuple[object, ...], device: str, casts: str | Mapping[int, str] | None
+        self, args: tuple[object, ...], device: DeviceType, casts: str | Mapping[int, str] | None
     ) -> tuple[_core.Source, ...]:
         if len(args) != len(self._parameters):
             raise self._wrong_count(args)
@@ -131,6 +133,8 @@ class Kernel:
                 f"expected threadgroup_memory for indices {sorted(self._threadgroup_indices)}, "
                 f"found {sorted(wanted)}"
             )
+        if not all(isinstance(size, int) for size in wanted.values()):
+            raise LaunchError(f"expected integers for threadgroup_memory, found {dict(wanted)}")
         # Metal wants multiples of 16.
         rounded = {index: (size + 15) // 16 * 16 for index, size in wanted.items()}
         total = self.info.threadgroup_bytes + sum(rounded.values())
@@ -141,7 +145,7 @@ class Kernel:
             )
         return tuple(rounded.items())
 
-    def _pipeline(self, device: str, constants: Constants | None) -> _core.Pipeline:
+    def _pipeline(self, device: DeviceType, constants: Constants | None) -> _core.Pipeline:
         values = function_constants(self.info.constants, constants or {})
         key = tuple((value.index, value.value) for value in values) or None
         pipeline = self._pipelines.get((device, key))
@@ -173,11 +177,15 @@ def _parameters(info: KernelInfo) -> tuple[Parameter, ...]:
     return tuple(parameter_of(list(same)) for _, same in groupby(ordered, key=index_of))
 
 
-def _device_of(args: tuple[object, ...]) -> tuple[str, Tensor | None]:
+def _device_of(args: tuple[object, ...]) -> tuple[DeviceType, Tensor | None]:
     """The torch device type that a call runs on, and its first tensor."""
     for arg in args:
         if isinstance(arg, Tensor):
-            return ("cpu" if arg.is_cpu else arg.device.type), arg
+            if arg.is_cpu:
+                return "cpu", arg
+            if arg.is_mps:
+                return "mps", arg
+            raise LaunchError(f"expected tensors on cpu or mps, found {arg.device}")
     return "cpu", None
 
 
@@ -186,14 +194,24 @@ def _address(parameter: Parameter, tensor: Tensor) -> int:
     try:
         if not (tensor.is_cpu and tensor.dtype in parameter.dtypes and tensor.is_contiguous()):
             parameter.check(tensor, "cpu")
-        if parameter.minimum_bytes or tensor.is_neg() or tensor.is_conj():
+        if parameter.minimum_bytes or tensor.is_neg() or tensor.is_conj() or _is_special(tensor):
             parameter.check(tensor, "cpu")
         address = tensor.data_ptr()
     except RuntimeError as error:  # torch's, of tensors that have no memory
         raise _no_memory(parameter, error) from None
     if address & parameter.misalignment:
         raise parameter.misaligned()
-    return address or _EMPTY.handle
+    return address or _without_elements(parameter, tensor)
+
+
+def _is_special(tensor: Tensor) -> bool:
+    return type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter
+
+
+def _without_elements(parameter: Parameter, tensor: Tensor) -> int:
+    if tensor.numel():
+        raise LaunchError(f"{parameter}: the tensor's memory has been freed")
+    return _EMPTY.handle
 
 
 def _mps_buffer(parameter: Parameter, tensor: Tensor) -> tuple[int, int]:

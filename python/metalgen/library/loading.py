@@ -9,6 +9,7 @@ from typing import Literal
 
 from metalgen import _core, device
 from metalgen.air import Metallib
+from metalgen.device import DeviceType
 from metalgen.errors import LaunchError, MetallibError
 from metalgen.library.kernel import Kernel
 
@@ -28,7 +29,7 @@ class Library:
         self._read_bytes = read_bytes
         self._strands: Strands = strands
         self._kernels: dict[str, Kernel] = {}
-        self._loaded: dict[str, _core.Library] = {}
+        self._loaded: dict[DeviceType, _core.Library] = {}
 
     @property
     def names(self) -> Sequence[str]:
@@ -59,7 +60,7 @@ class Library:
     def __repr__(self) -> str:
         return f"<metalgen library of {len(self.names)} kernels from {self.metallib.origin}>"
 
-    def _load(self, device_type: str) -> _core.Library:
+    def _load(self, device_type: DeviceType) -> _core.Library:
         if device_type not in self._loaded:
             opened = device.open_device(device_type)
             self._loaded[device_type] = (

@@ -41,7 +41,7 @@ class Parameter:
         if self.writable:
             raise LaunchError(f"{self}: written by the kernel, expected a tensor, {_found(value)}")
         try:
-            packed = self._pack(value, value_type(_CASTS.get(cast, cast)) if cast else self.value)
+            packed = self._pack(value, self.value if cast is None else _cast_type(cast))
         except LaunchError as error:
             raise LaunchError(f"{self}: {error}") from None
         if len(packed) < self.minimum_bytes:
@@ -62,6 +62,8 @@ class Parameter:
                 f"{self}: expected a contiguous tensor, found strides {tuple(tensor.stride())} for "
                 f"shape {tuple(tensor.shape)}; pass tensor.contiguous()"
             )
+        if getattr(tensor, "fake_mode", None) is not None:
+            raise LaunchError(f"{self}: expected a tensor with memory of its own, found a fake one")
         if tensor.is_conj() or tensor.is_neg():
             raise LaunchError(f"{self}: a lazily conjugated or negated view; resolve it first")
         if tensor.nbytes < self.minimum_bytes:
@@ -118,11 +120,18 @@ def parameter_of(alternatives: Sequence[Argument]) -> Parameter:
 
 
 # Short names for the types of scalars whose declared type says nothing, as PyTorch spells them.
-_CASTS: dict[str | None, str] = {
+_CASTS: dict[str, str] = {
     "fp16": "half", "fp32": "float", "bf16": "bfloat", "float16": "half", "float32": "float",
     "bfloat16": "bfloat", "int8": "char", "int16": "short", "int32": "int", "int64": "long",
     "uint8": "uchar", "uint16": "ushort", "uint32": "uint", "uint64": "ulong",
 }  # fmt: skip
+
+
+def _cast_type(name: str) -> ValueType:
+    type = value_type(_CASTS.get(name, name))
+    if type is None:
+        raise LaunchError(f"arg_casts names an unknown type {name!r}")
+    return type
 
 
 def _pack_values(type: ValueType, value: object) -> bytes:

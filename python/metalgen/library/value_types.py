@@ -93,7 +93,7 @@ def _pack_float(name: str, code: str) -> Callable[[Number], bytes]:
 
 
 def _pack_bfloat(number: Number) -> bytes:
-    (bits,) = struct.unpack("<I", _pack_float("bfloat", "f")(number))
+    bits = int.from_bytes(_pack_float("bfloat", "f")(number), "little")
     if number != number:  # rounding could turn a NaN's bits into infinity
         return b"\xc0\x7f"
     rounded = bits + 0x7FFF + (bits >> 16 & 1) >> 16
