@@ -5,14 +5,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Standard = Literal["metal3.0", "metal3.1", "metal3.2", "metal4.0"]
+
+# The AIR each version of the language came with, and the triple Apple's compiler gives it for the
+# first macOS that has both.
+_TARGETS: dict[Standard, tuple[tuple[int, int], str]] = {
+    "metal3.0": ((2, 5), "air64-apple-macosx13.0.0"),
+    "metal3.1": ((2, 6), "air64-apple-macosx14.0.0"),
+    "metal3.2": ((2, 7), "air64_v27-apple-macosx15.0.0"),
+    "metal4.0": ((2, 8), "air64_v28-apple-macosx26.0.0"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
     """`math="fast"` is Metal's default; "safe" keeps NaN, infinities and the order of operations.
 
-    `untrusted` sources may read no files but those in the include directories, and may hold no
-    inline assembly.
+    `standard` is the version of the language: metal3.1 runs from macOS 14 on, metal3.2 from 15,
+    metal4.0 from 26. `untrusted` sources may read no files but those in the include directories,
+    and may hold no inline assembly.
     """
 
     math: Literal["fast", "safe"] = "fast"
     untrusted: bool = False
+    standard: Standard = "metal3.2"
+
+    @property
+    def language_version(self) -> tuple[int, int]:
+        """`standard` as numbers, (3, 2)."""
+        major, _, minor = self.standard.removeprefix("metal").partition(".")
+        return int(major), int(minor)
+
+    @property
+    def air_version(self) -> tuple[int, int]:
+        """The version of AIR that goes with `standard`."""
+        return _TARGETS[self.standard][0]
+
+    @property
+    def triple(self) -> str:
+        """LLVM's name of the target."""
+        return _TARGETS[self.standard][1]

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _SPLICE = re.compile(rb"\\[ \t]*\r?\n")
+# Groups: the header's name, between < > or " "; or whatever else is there, a macro.
+_HEADER = rb"""(?:<([^>\n]*)>|"([^"\n]*)"|(\S))"""
+_BLANK = rb"(?:[ \t]|/\*.*?\*/)*"
 _DIRECTIVE = re.compile(
-    rb"""^[ \t]*(?:\#|%:|\?\?=)(?:[ \t]|/\*.*?\*/)*
-    (?:include|include_next|import|embed)\b(?:[ \t]|/\*.*?\*/)*(.?)([^>"\n]*)([>"]?)""",
-    re.MULTILINE | re.VERBOSE,
+    rb"^[ \t]*(?:#|%%:)%b(?:include|include_next|import|embed)\b%b%b" % (_BLANK, _BLANK, _HEADER),
+    re.MULTILINE,
 )
-_PROBE = re.compile(
-    rb"""__has_(?:include|include_next|embed)\b[ \t]*\(?[ \t]*(.?)([^>"\n]*)([>"]?)"""
-)
+_PROBE = re.compile(rb"__has_(?:include|include_next|embed)%b\(%b%b" % (_BLANK, _BLANK, _HEADER))
 _UNPREDICTABLE = re.compile(rb"\b__(?:DATE|TIME|TIMESTAMP)__\b")
 _SIZE_LIMIT = 1 << 26  # bytes; more is no header
 
@@ -42,11 +42,9 @@ class Source:
 
 def read_set_hash(source: Source) -> bytes | None:
     """The hash of the source and all it can include; None if that cannot be told from the text."""
-    reader = _Reader(tuple(Path(os.path.abspath(found)) for found in source.include_dirs))
+    reader = _Reader(tuple(Path.cwd() / directory for directory in source.include_dirs))
     reader.add_text(repr((source.name, sorted(source.defines.items()))).encode())
-    texts = [source.text.encode(), *(value.encode() for value in source.defines.values())]
-    for text in texts:
-        reader.follow(text, None)
+    reader.follow(source.text.encode(), None)
     return reader.hash.digest() if reader.is_predictable else None
 
 
@@ -77,11 +75,11 @@ class _Reader:
         if b"include" not in text and b"import" not in text and b"embed" not in text:
             return
         for pattern in (_DIRECTIVE, _PROBE):
-            for opening, name, closing in pattern.findall(text):
-                if (opening, closing) in ((b"<", b">"), (b'"', b'"')):
-                    yield os.fsdecode(name)
-                elif not (pattern is _PROBE and not opening.strip(b"();&|")):
+            for angled, quoted, other in pattern.findall(text):
+                if other:
                     self.is_predictable = False
+                else:
+                    yield os.fsdecode(angled or quoted)
 
     def _take(self, path: Path) -> None:
         if path in self.seen or not self.is_predictable:

@@ -1,0 +1,97 @@
+"""The compilers metalgen can use, behind one interface, and which of them this machine gets."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from metalgen.air import Function, Metallib, write_metallib
+from metalgen.compiler.options import CompileOptions
+from metalgen.compiler.source import Source
+from metalgen.compiler.toolchain import find_zig
+from metalgen.compiler.xcrun import XcrunToolchain, has_xcrun
+from metalgen.errors import CompileError
+
+
+class Toolchain(Protocol):
+    """Compiles sources one by one, then links what came out of it into a metallib."""
+
+    name: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same source could give a different result."""
+
+    def compile(self, source: Source, options: CompileOptions) -> bytes:
+        """One source to an object, in a form of the toolchain's own."""
+
+    def link(self, objects: Sequence[bytes]) -> bytes:
+        """Objects to a metallib."""
+
+
+class ClangToolchain:
+    """The ziglang wheel's clang and metalgen's own headers; its objects are metallibs."""
+
+    name = "clang"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The content of metalgen's compiler, and which clang executable it finds."""
+        status = find_zig().stat()
+        return f"{_package_hash()} {status.st_size} {status.st_mtime_ns}"
+
+    def compile(self, source: Source, options: CompileOptions) -> bytes:
+        # Imported late: LLVM takes longer to load than a cached compilation.
+        from metalgen.compiler.clang import compile_to_air
+
+        functions = compile_to_air(
+            source.text,
+            name=source.name,
+            include_dirs=source.include_dirs,
+            defines={"__METAL_VERSION__": _version_macro(options), **source.defines},
+            options=options,
+        )
+        return write_metallib(functions)
+
+    def link(self, objects: Sequence[bytes]) -> bytes:
+        if len(objects) == 1:
+            return objects[0]
+        libraries = [Metallib(content) for content in objects]
+        functions = list(itertools.chain.from_iterable(found.functions() for found in libraries))
+        _check_distinct(functions)
+        return write_metallib(functions)
+
+
+def _version_macro(options: CompileOptions) -> str:
+    major, minor = options.language_version
+    return f"{major}{minor}0"
+
+
+def _check_distinct(functions: Sequence[Function]) -> None:
+    names = [function.name for function in functions]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise CompileError(f"error: more than one source defines kernel {', '.join(repeated)}")
+
+
+@functools.cache
+def _package_hash() -> str:
+    """The hash of metalgen's compiler and its headers."""
+    package = Path(__file__).parent
+    files = [*package.rglob("*"), *(package.parent / "air").glob("*.py")]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(str(path.relative_to(package.parent)).encode() + b"\0")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@functools.cache
+def select_toolchain() -> Toolchain:
+    """Apple's compiler where there is one, clang elsewhere."""
+    return XcrunToolchain() if has_xcrun() else ClangToolchain()
