@@ -14,23 +14,23 @@ from metalgen.compiler.initializers import constant_globals, keep_initializers
 from metalgen.compiler.irtext import Entity, ModuleText, read_module_text
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.signatures import Signature, arguments, check_types, read_signature
+from metalgen.compiler.spaces import declare_memory_calls, is_memory_call, specialize
 from metalgen.compiler.storage import replace_storage
 from metalgen.compiler.tidy import tidy
 from metalgen.compiler.wrappers import KERNEL_SYMBOL, Entry
 from metalgen.errors import ToolchainError
 
-TRIPLE = "air64-apple-macosx14.0.0"
 DATA_LAYOUT = (
     "e-p:64:64:64-i1:8:8-i8:8:8-i16:16:16-i32:32:32-i64:64:64-f32:32:32-f64:64:64-v16:16:16-"
     "v24:32:32-v32:32:32-v48:64:64-v64:64:64-v96:128:128-v128:128:128-v192:256:256-v256:256:256-"
     "v512:512:512-v1024:1024:1024-n8:16:32"
 )
-AIR_VERSION = (2, 7)
-LANGUAGE_VERSION = (3, 2)
 
 _LINKAGE = re.compile(r"^define (?:(?:linkonce_odr|weak_odr|linkonce|weak|internal|hidden) )*")
 _NOISE = re.compile(r" (?:dso_local|spir_func|spir_kernel|comdat(?:\(\$[^)]*\))?)\b|, comdat\b")
 _PROGRAM_SCOPE = re.compile(r"^@\S+ = (?:local_unnamed_addr )?addrspace\(2\)")
+# Other intrinsics on generic pointers keep the suffix of what they were.
+_OLD_SUFFIX = re.compile(r"(@llvm\.[\w.]*?)\.p4\b")
 _KERNEL_ARGUMENT_METADATA = re.compile(r" !kernel_arg_\w+ ![0-9]+")
 _MANGLED = re.compile(r"^@_Z(?:N?K?)(\d+)(\w+)")
 
@@ -52,15 +52,14 @@ def emit_functions(
         text = _module_text(module, entry, signature, constants, options, complaints)
         if not complaints.found:
             bitcode = _assemble(text, entry.host_name)
-            functions.append(Function(entry.host_name, bitcode, AIR_VERSION, LANGUAGE_VERSION))
+            versions = (options.air_version, options.language_version)
+            functions.append(Function(entry.host_name, bitcode, *versions))
     return functions
 
 
 def _plain(ir: str) -> str:
-    """Without what AIR has no use for; a generic pointer is one to thread memory in AIR."""
-    ir = _NOISE.sub("", ir)
-    ir = _KERNEL_ARGUMENT_METADATA.sub("", ir)
-    return ir
+    """Without what AIR has no use for."""
+    return _KERNEL_ARGUMENT_METADATA.sub("", _NOISE.sub("", ir))
 
 
 def _check_constants(
@@ -92,7 +91,7 @@ def _module_text(
     entities = replace_storage(entities)
     conditions = {p.binding.condition for p in entry.kernel.parameters if p.binding.condition}
     fixed, used = constant_globals(entities, constants, conditions)
-    body = "\n".join(_definition(entity, kernel) for entity in fixed)
+    body = _body(fixed, kernel)
     body = body.replace(f"{kernel}(", f"{symbol(entry.host_name)}(")
     info = KernelInfo(
         entry.host_name,
@@ -107,15 +106,15 @@ def _module_text(
         info,
         symbols={constant.name: global_name for constant, global_name in used if global_name},
         first=module.next_metadata(),
-        air_version=AIR_VERSION,
-        language_version=LANGUAGE_VERSION,
+        air_version=options.air_version,
+        language_version=options.language_version,
         fast_math=options.math == "fast",
     )
     return "\n".join(
         [
             f"source_filename = {quoted(entry.host_name)}",
             f'target datalayout = "{DATA_LAYOUT}"',
-            f'target triple = "{TRIPLE}"',
+            f'target triple = "{options.triple}"',
             *module.types,
             body,
             *module.attributes,
@@ -123,6 +122,16 @@ def _module_text(
             metadata,
         ]
     )
+
+
+def _body(entities: list[Entity], kernel: str) -> str:
+    """The text of all entities, with no generic pointers in it."""
+    texts = [
+        _OLD_SUFFIX.sub(r"\1.p0", specialize(_definition(entity, kernel)))
+        for entity in entities
+        if not is_memory_call(entity.name)
+    ]
+    return "\n".join([*texts, *declare_memory_calls(texts)])
 
 
 def _definition(entity: Entity, kernel: str) -> str:
