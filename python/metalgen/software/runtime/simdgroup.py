@@ -116,10 +116,19 @@ def _scan(code: Code, operator: _Operator, x: Value, active: Value, group: int, 
 
 
 def _permute_by(code: Code, x: Value, sources: Value) -> Value:
-    """Lane i gets lane sources[i] of x; folds to a shuffle when sources are constant."""
+    """Lane i gets lane sources[i] of x.
+
+    By way of memory: LLVM makes one shuffle of it where the sources are constant and one load where they are the
+    same, and would store x anew for each variable extractelement.
+    """
+    memory = code.let(f"alloca {x.type.ir}, align 16", Type("ptr"))
+    code.do(f"store {x.type.ir} {x.text}, ptr {memory.text}, align 16")
     result = Value("poison", x.type)
     for lane in _LANES:
-        element = code.extract(x, code.extract(sources, lane))
+        source = code.extract(sources, lane)
+        gep = f"getelementptr {x.type.element_ir}, ptr {memory.text}, i16 {source.text}"
+        address = code.let(gep, memory.type)
+        element = code.let(f"load {x.type.element_ir}, ptr {address.text}", Type(x.type.element))
         result = code.insert(result, element, lane)
     return result
 
