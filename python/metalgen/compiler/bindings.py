@@ -55,8 +55,10 @@ def _refine(
     source: Source, binding: Binding, attribute: Attribute, complaints: Complaints
 ) -> Binding:
     name = ALIASES.get(attribute.name, attribute.name)
-    if name == "buffer" or name == "threadgroup":
-        return replace(binding, kind=name, index=_index(source, attribute, complaints))
+    if name == "buffer":
+        return replace(binding, kind="buffer", index=_index(source, attribute, complaints))
+    if name == "threadgroup":
+        return replace(binding, kind="threadgroup", index=_index(source, attribute, complaints))
     if name in POSITIONS or name in INDICES:
         if binding.kind != "memory":
             complaints.add(attribute.start, f"'{name}' cannot be combined with another attribute")

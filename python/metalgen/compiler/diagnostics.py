@@ -79,21 +79,21 @@ def failure(
     for group in _clang_groups(listing, preprocessed, translation, errors):
         groups.append(_outside_of_headers(group))
     groups = _without_echoes(groups)
-    groups.sort(key=_order_key(listing))
+    groups.sort(key=lambda group: _position(listing, group))
     shown = [_show(listing, message) for group in groups for message in group]
     return CompileError(
         "\n".join(shown) or f"{listing.name}: error: clang failed without a message"
     )
 
 
-def _order_key(listing: Listing):  # type: ignore[no-untyped-def]
-    def key(group: list[_Message]) -> tuple[bool, int, int]:
-        place = group[0].place
-        if place is None or place.origin.file != listing.name:
-            return (place is None, 0, 0)
-        return (False, place.origin.line, place.column)
-
-    return key
+def _position(listing: Listing, group: list[_Message]) -> tuple[int, int, int]:
+    """Files included come before the source, what has no place behind it."""
+    place = group[0].place
+    if place is None:
+        return (2, 0, 0)
+    if place.origin.file != listing.name:
+        return (0, 0, 0)
+    return (1, place.origin.line, place.column)
 
 
 def _clang_groups(

@@ -284,7 +284,7 @@ def _name_of(source: Source, visible: list[int]) -> int | None:
         depth += (token.text in ("<", "(", "[")) - (token.text in (">", ")", "]"))
         # `T (&name)[4]` puts the name in parentheses; nothing else with depth can be it.
         if token.kind == "identifier" and (
-            depth == 0 or source.tokens[at - 1].text in ("&", "*") and depth == 1
+            depth == 0 or (depth == 1 and source.tokens[at - 1].text in ("&", "*"))
         ):
             name = at
     return name

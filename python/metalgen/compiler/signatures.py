@@ -98,7 +98,7 @@ def _parameter_type(text: str, size: int, alignment: int) -> ParameterType:
 def check_types(entry: Entry, signature: Signature, complaints: Complaints) -> None:
     """Complain about parameters whose type does not fit what they are bound to."""
     dimensions: dict[str, Parameter] = {}
-    for parameter, type_ in zip(entry.kernel.parameters, signature.types):
+    for parameter, type_ in zip(entry.kernel.parameters, signature.types, strict=True):
         if parameter.binding.kind == "builtin":
             _check_builtin(parameter, type_, dimensions, complaints)
         else:
@@ -165,7 +165,7 @@ def arguments(entry: Entry, signature: Signature, used: set[int]) -> tuple[Argum
     """The kernel's arguments as AIR's metadata describes them."""
     return tuple(
         _argument(at, parameter, type_, at in used)
-        for at, (parameter, type_) in enumerate(zip(entry.kernel.parameters, signature.types))
+        for at, (parameter, type_) in enumerate(zip(entry.kernel.parameters, signature.types, strict=True))
     )
 
 
