@@ -92,8 +92,7 @@ def _strand(
     builder = Builder()
     lanes = Lanes(builder, module.layout)
     positions = Positions(lanes, variant)
-    prepared.function = function
-    held = arguments(prepared, lanes, positions)
+    held = arguments(function, prepared.signature, lanes, positions)
 
     def barrier() -> None:
         _suspend(builder)

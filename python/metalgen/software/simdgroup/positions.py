@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from metalgen.errors import UnsupportedError
 from metalgen.software import builtins
+from metalgen.software.ir.model import Function
 from metalgen.software.ir.model import Parameter as IrParameter
 from metalgen.software.ir.types import I32, PTR, Int, Pointer, Type, Vector
-from metalgen.software.prepare import Prepared
 from metalgen.software.signature import Parameter
 from metalgen.software.simdgroup.arithmetic import lane_line
 from metalgen.software.simdgroup.lanes import Lanes, iota
@@ -107,10 +108,12 @@ class Positions:
         return None
 
 
-def arguments(prepared: Prepared, lanes: Lanes, positions: Positions) -> dict[str, Held]:
+def arguments(
+    function: Function, signature: Sequence[Parameter], lanes: Lanes, positions: Positions
+) -> dict[str, Held]:
     """Every parameter of the kernel as the SIMD-group holds it."""
     held: dict[str, Held] = {}
-    pairs = zip(prepared.function.parameters, prepared.signature, strict=True)
+    pairs = zip(function.parameters, signature, strict=True)
     for number, (parameter, meaning) in enumerate(pairs):
         held[parameter.name] = _argument(parameter, meaning, number, lanes, positions)
     return held
