@@ -73,7 +73,7 @@ _MODULE_LINES = re.compile(r"^(?:target |attributes #|source_filename|![\w.]+ =)
 _METADATA = re.compile(r"(?:, ![\w.]+ !\d+)+$", re.MULTILINE)
 _PURE_GROUP = re.compile(r"^attributes (#\d+) = \{.* memory\(none\)", re.MULTILINE)
 _DEFINITION = re.compile(
-    r"^define (?:dso_local |internal |linkonce_odr |hidden |comdat )*(?:spir_func )?(?P<head>.*\))"
+    r"^define (?:dso_local |internal |linkonce_odr |hidden |comdat )*(?:spir_func )?(?P<head>[^\n]*\))"
     r" (?:local_)?unnamed_addr (?P<group>#\d+)[^\n]*\{\n(?P<body>.*?)^\}",
     re.MULTILINE | re.DOTALL,
 )
