@@ -64,6 +64,9 @@ __METAL_DECLARE_LDEXP(__metal_v3f16, "v3f16", __METAL_NATIVE(int, 3))
 __METAL_DECLARE_LDEXP(__metal_v4f16, "v4f16", __METAL_NATIVE(int, 4))
 #undef __METAL_DECLARE_LDEXP
 
+__METAL_DECLARE_2(float, "f32", nextafter)
+__METAL_DECLARE_2(half, "f16", nextafter)
+
 // How a floating-point type keeps its exponent.
 template <typename T>
 struct __metal_format;
@@ -103,19 +106,8 @@ METAL_FUNC T __metal_frexp(T x, thread int* exponent) {
   return as_type<T>(Bits(kept | Bits((Format::bias - 1) << Format::fraction_bits)));
 }
 
-template <typename T>
-METAL_FUNC T __metal_nextafter(T x, T y) {
-  typedef __metal_format<T> Format;
-  typedef typename Format::Bits Bits;
-  Bits from = as_type<Bits>(x);
-  Bits magnitude = from & Format::magnitude;
-  Bits target = as_type<Bits>(y) & Format::magnitude;
-  if (magnitude > Format::infinity || target > Format::infinity) return x + y;
-  if (x == y) return y;
-  if (magnitude == 0) return as_type<T>(Bits((as_type<Bits>(y) & Bits(~Format::magnitude)) | 1));
-  bool outwards = (x < y) == (x > T(0));
-  return as_type<T>(Bits(outwards ? from + 1 : from - 1));
-}
+METAL_FUNC float __metal_nextafter(float x, float y) { return __air_nextafter(x, y); }
+METAL_FUNC half __metal_nextafter(half x, half y) { return __air_nextafter(x, y); }
 
 METAL_FUNC float __metal_ldexp(float x, int k, bool = false) { return __air_ldexp(x, k); }
 METAL_FUNC half __metal_ldexp(half x, int k, bool = false) { return __air_ldexp(x, k); }

@@ -9,8 +9,12 @@ struct packed_vec;
 
 #pragma push_macro("__METAL_LOAD")
 #pragma push_macro("__METAL_STORE")
+#pragma push_macro("__METAL_REPEATED")
 #undef __METAL_LOAD
 #undef __METAL_STORE
+// Swizzles that repeat a component would double the time that the headers take, and are not written on packed vectors.
+#undef __METAL_REPEATED
+#define __METAL_REPEATED(...)
 #define __METAL_LOAD(S) (__vec(*this).__v.S)
 #define __METAL_STORE(S, VALUE) \
   __vec whole = *this;          \
@@ -49,6 +53,7 @@ struct packed_vec<T, 4> {
   METAL_FUNC constexpr packed_vec(T x, __vec3 yzw) : packed_vec(__vec4(x, yzw)) {}
 };
 
+#pragma pop_macro("__METAL_REPEATED")
 #pragma pop_macro("__METAL_STORE")
 #pragma pop_macro("__METAL_LOAD")
 
