@@ -21,7 +21,7 @@ from metalgen.generation.candidate import Candidate
 from metalgen.generation.cases import CaseBook
 from metalgen.generation.source_check import check_source
 from metalgen.generation.timing import Timing, measure
-from metalgen.generation.verify import Checked, Verification, is_degenerate
+from metalgen.generation.verify import Checked, Harm, Verification, is_degenerate
 from metalgen.library import Library, load_metallib
 from metalgen.plan import BoundPlan, CompiledPlan, compile_plan, kernels_of
 from metalgen.problem import LoadedProblem
@@ -44,6 +44,13 @@ class Judged:
     is_control: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Overrun:
+    """A rejection after which this process is not to be trusted: memory was overwritten."""
+
+    rejected: Rejected
+
+
 @dataclass
 class Judge:
     """Judges candidates for one problem, keeping reference results from one to the next."""
@@ -57,7 +64,7 @@ class Judge:
     def __post_init__(self) -> None:
         self._cases = CaseBook(self.problem)
 
-    def judge(self, candidate: Candidate, *, allow_aten: bool) -> Judged | Rejected:
+    def judge(self, candidate: Candidate, *, allow_aten: bool) -> Judged | Overrun | Rejected:
         """Compile, check, run, compare and time; Rejected says what to repair."""
         self.progress("compile", "")
         try:
@@ -78,11 +85,13 @@ class Judge:
         except PlanError as error:
             return Rejected("plan", str(error))
         checks = self._verify(compiled, library)
-        if isinstance(checks, Rejected):
+        if isinstance(checks, Overrun | Rejected):
             return checks
         return self._accept(candidate, metallib, compiled, library, checks)
 
-    def _verify(self, compiled: CompiledPlan, library: Library) -> list[Checked] | Rejected:
+    def _verify(
+        self, compiled: CompiledPlan, library: Library
+    ) -> list[Checked] | Overrun | Rejected:
         verification = Verification(self.problem, compiled, library, self.device, self.progress)
         checks: list[Checked] = []
         self.progress("reference", "")
@@ -93,8 +102,10 @@ class Judge:
                 return Rejected("plan", f"{error} (on {case.name})")
             except (LaunchError, UnsupportedError) as error:
                 return Rejected("launch", f"{error} (on {case.name})")
+            if isinstance(found, Harm):
+                return Overrun(Rejected("verify", f"{found.what} (on {case.name})"))
             if isinstance(found, str):
-                return Rejected("verify", found)
+                return Rejected("verify", f"{found} (on {case.name})")
             checks.append(found)
             self.progress("reference", "")
         return checks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -51,7 +52,7 @@ class Failed:
     reason: str  # "timed out after 30 s", "crashed (SIGSEGV)"
 
 
-class WorkerGone(Exception):
+class WorkerGoneError(Exception):
     """The worker ended or was stopped before it answered; never leaves this package."""
 
     def __init__(self, failed: Failed) -> None:
@@ -89,7 +90,7 @@ class Worker:
             if self._process is None:
                 self._start()
             return self._exchange(request, first_step="start")
-        except WorkerGone as gone:
+        except WorkerGoneError as gone:
             self.stop()
             return gone.failed
         except BaseException:
@@ -126,7 +127,7 @@ class Worker:
         }
         try:
             self._exchange(settings, first_step="start")
-        except WorkerGone as gone:
+        except WorkerGoneError as gone:
             raise ToolchainError(
                 f"the worker process did not start: {gone.failed.reason}; {self._last_words()}"
             ) from None
@@ -143,13 +144,15 @@ class Worker:
 
     def _exchange(self, request: Mapping[str, Any], first_step: str) -> dict[str, Any]:
         process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         step, detail = first_step, ""
         deadline = time.monotonic() + START_LIMIT_S
         try:
             write_message(process.stdin, request)  # type: ignore[arg-type]
         except OSError:
-            raise WorkerGone(Failed(step, detail, self._ending(process))) from None
+            raise WorkerGoneError(Failed(step, detail, self._ending(process))) from None
         while True:
             message = self._receive(process.stdout, deadline, step, detail)
             if message.get("done"):
@@ -170,14 +173,14 @@ class Worker:
                 try:
                     message = split_message(self._received)
                 except ValueError as error:
-                    raise WorkerGone(Failed(step, detail, f"answered with {error}")) from None
+                    raise WorkerGoneError(Failed(step, detail, f"answered with {error}")) from None
                 if message is not None:
                     return message
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise WorkerGone(Failed(step, detail, f"timed out after {limit:.0f} s"))
+                    raise WorkerGoneError(Failed(step, detail, f"timed out after {limit:.0f} s"))
                 data = os.read(stream.fileno(), 1 << 16)
                 if not data:
-                    raise WorkerGone(Failed(step, detail, self._ending(process)))
+                    raise WorkerGoneError(Failed(step, detail, self._ending(process)))
                 self._received += data
 
     def _ending(self, process: subprocess.Popen[bytes]) -> str:
@@ -205,14 +208,10 @@ def _environment() -> dict[str, str]:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     for stream in (process.stdin, process.stdout):
         if stream is not None:
-            try:
+            with contextlib.suppress(OSError):  # of what was not yet sent to a process that is gone
                 stream.close()
-            except OSError:  # what was not yet sent to a process that is gone
-                pass
     process.wait()

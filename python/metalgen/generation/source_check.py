@@ -38,8 +38,8 @@ def check_source(source: str) -> None:
                 f"#{match['name']} {operand}: a candidate may only include Metal's own headers,"
                 f" such as <metal_stdlib>"
             )
-    if match := _PROBE.search(code) or _ASSEMBLY.search(code):
-        raise CompileError(f"'{match[0]}' is not allowed in a candidate; write plain Metal")
+    if found := _PROBE.search(code) or _ASSEMBLY.search(code):
+        raise CompileError(f"'{found[0]}' is not allowed in a candidate; write plain Metal")
 
 
 def _without_comments(source: str) -> str:

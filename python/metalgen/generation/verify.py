@@ -24,6 +24,13 @@ class Checked:
     is_deterministic: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What the candidate did to memory that is not its own."""
+
+    what: str
+
+
 @dataclass(frozen=True)
 class Verification:
     """Runs one candidate; `device` is where the tensors are put ("cpu", "mps")."""
@@ -32,20 +39,20 @@ class Verification:
     compiled: CompiledPlan
     library: Library
     device: torch.device
-    # Told before each run, so that whoever waits knows which one hangs: ("launch", the case's name).
+    # Told before each run ("launch", the case's name): whoever waits knows which one hangs.
     progress: Callable[[str, str], None] = lambda step, detail: None
 
-    def check(self, case: Case) -> Checked | str:
-        """What is wrong on this case, or that nothing is; LaunchError and PlanError come through."""
+    def check(self, case: Case) -> Checked | Harm | str:
+        """What is wrong on this case, or that nothing is; LaunchError and PlanError pass."""
         runs = []
         for poison in POISONS:
             self.progress("launch", case.name)
             runs.append(self._run(case, poison))
             if runs[-1].harm is not None:
-                return f"{runs[-1].harm} (on {case.name})"
+                return Harm(runs[-1].harm)
         self.progress("compare", case.name)
         if reason := self._mismatch(case, runs[0], runs[1]):
-            return f"{reason} (on {case.name})"
+            return reason
         same = (torch.equal(_bits(a), _bits(b)) for a, b in _paired(runs[0], runs[1]))
         return Checked(case.name, all(same))
 

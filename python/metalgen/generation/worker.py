@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import os
-import sys
 from typing import Any, BinaryIO
 
 from metalgen.generation.messages import read_message, write_message
@@ -83,6 +82,7 @@ class _Server:
         """The verdict on one candidate."""
         from metalgen.errors import ProblemError
         from metalgen.generation.candidate import Candidate
+        from metalgen.generation.judge import Overrun
         from metalgen.generation.limits import limit_processor_time
         from metalgen.plan import parse_plan
         from metalgen.proposers import Rejected
@@ -96,8 +96,12 @@ class _Server:
             return {"error": str(error)}
         except MemoryError:
             return {"rejected": {"stage": "launch", "reason": "ran out of memory"}}
-        if isinstance(found, Rejected):
-            return {"rejected": {"stage": found.stage, "reason": found.reason}}
+        if isinstance(found, Overrun | Rejected):
+            rejected = found.rejected if isinstance(found, Overrun) else found
+            return {
+                "rejected": {"stage": rejected.stage, "reason": rejected.reason},
+                "overrun": isinstance(found, Overrun),
+            }
         return {
             "accepted": {
                 "metallib": base64.b64encode(found.metallib).decode(),
@@ -125,7 +129,3 @@ class _Server:
     def step(self, name: str, detail: str) -> None:
         """Tell the parent what is about to happen."""
         write_message(self.answers, {"step": name, "detail": detail})
-
-
-if __name__ == "__main__":
-    sys.exit(main())

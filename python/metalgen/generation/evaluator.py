@@ -1,0 +1,142 @@
+"""Candidates judged in a worker process: whatever they do there ends as a verdict here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from metalgen.errors import ProblemError
+from metalgen.generation.candidate import Candidate
+from metalgen.generation.sandbox import Failed, Limits, Worker
+from metalgen.problem import Problem
+from metalgen.proposers import Accepted, Rejected
+
+_HINTS = {
+    "timed out": "does a loop never end, or do some threads wait where others never come?",
+    "crashed": "it probably reads or writes outside of a buffer",
+    "was killed": "it probably needs too much memory",
+    "used up": "does a loop never end?",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A verdict; for an accepted candidate with the metallib and what was measured."""
+
+    verdict: Accepted | Rejected
+    metallib: bytes = b""
+    details: Mapping[str, Any] | None = None
+    is_control: bool = False
+
+
+class Evaluator:
+    """Opens problems and judges candidates in one warm worker process."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        device: str = "cpu",
+        on_step: Callable[[str, str], None] = lambda step, detail: None,
+    ) -> None:
+        self._on_step = on_step
+        self._launched = False
+        self._worker = Worker(limits, device=device, on_step=self._step)
+        self._limits = limits
+        self.device: dict[str, Any] = {}
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._worker.stop()
+
+    def open(self, path: Path) -> Problem:
+        """Load and describe a problem file; ProblemError where it is bad."""
+        answer = self._worker.ask({"do": "describe", "path": str(path.resolve())})
+        if isinstance(answer, Failed):
+            raise ProblemError(f"'{path}' {answer.reason} while it was loaded and run once")
+        if "error" in answer:
+            # The child knows the absolute path, the user the one they typed.
+            raise ProblemError(str(answer["error"]).replace(str(path.resolve()), str(path)))
+        self.device = answer["device"]
+        return Problem.from_json(answer["problem"])
+
+    def evaluate(
+        self, problem: Problem, candidate: Candidate, *, allow_aten: bool = True
+    ) -> Evaluation:
+        """The verdict on a candidate; ProblemError where the reference itself fails."""
+        request = {
+            "do": "judge",
+            "problem": problem.to_json(),
+            "source": candidate.source,
+            "plan": candidate.plan.model_dump(mode="json", exclude_defaults=True),
+            "allow_aten": allow_aten,
+            # Every core may be busy all the time; the wall-clock limits end things earlier.
+            "processor_seconds": 64 * (self._limits.launch_s + 60),
+        }
+        answer = self._ask(request)
+        if isinstance(answer, Failed) and not self._is_candidates_fault(answer):
+            # An earlier candidate may have damaged the process: ask a new one before judging.
+            answer = self._ask(request)
+        if isinstance(answer, Failed):
+            return Evaluation(_rejected(answer, problem, self._is_candidates_fault(answer)))
+        return self._verdict(answer)
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any] | Failed:
+        self._launched = False
+        return self._worker.ask(request)
+
+    def _step(self, step: str, detail: str) -> None:
+        self._launched |= step == "launch"
+        self._on_step(step, detail)
+
+    def _is_candidates_fault(self, failed: Failed) -> bool:
+        return failed.step == "compile" or self._launched
+
+    def _verdict(self, answer: Mapping[str, Any]) -> Evaluation:
+        if "error" in answer:
+            raise ProblemError(str(answer["error"]))
+        if answer.get("overrun"):
+            self._worker.stop()
+        if "rejected" in answer:
+            rejected = answer["rejected"]
+            return Evaluation(Rejected(rejected["stage"], rejected["reason"]))
+        accepted = answer["accepted"]
+        timing = accepted["timing"]
+        verdict = Accepted(
+            candidate_us=timing["candidate_us"],
+            eager_us=timing["eager_us"],
+            device=self.device.get("name", "unknown"),
+            aten_steps=accepted["aten_steps"],
+            notes=tuple(accepted["notes"]),
+        )
+        details = {
+            "timing": timing,
+            "cases": accepted["cases"],
+            "deterministic": accepted["is_deterministic"],
+        }
+        metallib = base64.b64decode(accepted["metallib"])
+        return Evaluation(verdict, metallib, details, accepted["is_control"])
+
+
+def _rejected(failed: Failed, problem: Problem, is_candidates_fault: bool) -> Rejected:
+    if not is_candidates_fault:
+        raise ProblemError(
+            f"'{problem.path}' {failed.reason} while its reference ran ({failed.step})"
+        )
+    hint = next((text for start, text in _HINTS.items() if failed.reason.startswith(start)), "")
+    where = f" (on {failed.detail})" if failed.detail else ""
+    stage = "compile" if failed.step == "compile" else "launch"
+    what = "the compiler" if stage == "compile" else "the candidate"
+    reason = f"{what} {failed.reason}{where}" + (f"; {hint}" if hint and stage == "launch" else "")
+    return Rejected("compile" if stage == "compile" else "launch", reason)

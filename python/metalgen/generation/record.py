@@ -1,0 +1,97 @@
+"""What a run leaves on disk: every attempt as it ends, and the best candidate with its evidence.
+
+    DIR/attempts.jsonl      one line per attempt: model, reply, verdict, timing, tokens
+    DIR/best/               kernels.metal, kernels.metallib, plan.json, model_new.py, manifest.json
+
+Lines are on disk before the next attempt starts; files appear whole or not at all, so that a run
+that is interrupted leaves a directory that can be used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FILES = ("kernels.metal", "kernels.metallib", "plan.json", "model_new.py", "manifest.json")
+
+
+def sha256(text: str | bytes) -> str:
+    """Hexadecimal hash of a text."""
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
+
+
+class RunDirectory:
+    """One run's directory, made when the first thing is kept."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def best(self) -> Path:
+        """Where the best candidate lies."""
+        return self.path / "best"
+
+    def begin(self) -> None:
+        """Make the directory, moving an earlier run's files out of the way."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        attempts = self.path / "attempts.jsonl"
+        if attempts.exists():
+            attempts.replace(self.path / "attempts.previous.jsonl")
+        if self.best.exists():
+            previous = self.path / "best.previous"
+            shutil.rmtree(previous, ignore_errors=True)
+            self.best.replace(previous)
+
+    def append(self, attempt: Mapping[str, Any]) -> None:
+        """Add one attempt; on disk when this returns."""
+        with (self.path / "attempts.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(attempt) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def keep(self, files: Mapping[str, str | bytes]) -> None:
+        """Make these files the best candidate, replacing an earlier one all at once."""
+        fresh = Path(tempfile.mkdtemp(prefix=".best-", dir=self.path))
+        old = self.path / f"{fresh.name}.old"
+        try:
+            for name, content in files.items():
+                _write(fresh / name, content)
+            fresh.chmod(0o755)
+            if self.best.exists():
+                self.best.replace(old)
+            fresh.replace(self.best)
+        finally:
+            # Interrupted between the two renames: the earlier candidate comes back.
+            if old.exists() and not self.best.exists():
+                old.replace(self.best)
+            shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write by temporary file and rename."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        _write(temporary, content)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    data = content.encode() if isinstance(content, str) else content
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
