@@ -43,10 +43,8 @@ def lower_to_simdgroups(
     (function,) = module.functions.values()
     meets = any(i.callee_name in BARRIERS for i in function.instructions())
     strand, declarations = _strand(prepared, module, function, variant, defined, meets)
-    declared = {
-        name: line for name, line in module.declarations.items() if name not in declarations
-    }
-    kept = (*module.header, *(v.definition for v in module.globals.values()), *declared.values())
+    # Every call is written, and its function declared, anew.
+    kept = (*module.header, *(v.definition for v in module.globals.values()))
     coroutines = _COROUTINES if meets else ()
     entry = _entry_with_barriers() if meets else _entry()
     lines = [
