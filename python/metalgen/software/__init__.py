@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 from metalgen.software.dump import Dump
+from metalgen.software.entry import ENTRY
 from metalgen.software.function_constants import Constants
 from metalgen.software.jit import NativeKernel, compile_module
+from metalgen.software.meetings import is_meeting
 from metalgen.software.prepare import prepare
-from metalgen.software.threads import ENTRY, is_meeting, lower_to_loops
+from metalgen.software.scheduler import lower_to_coroutines
+from metalgen.software.threads import lower_to_loops
 
 __all__ = ["NativeKernel", "translate"]
 
@@ -28,6 +31,12 @@ def translate(
     """
     dump = Dump.of(kernel)
     prepared = prepare(bitcode, kernel, constants or {}, dump)
-    text = lower_to_loops(prepared)
+    meets = any(is_meeting(instruction) for instruction in prepared.function.instructions())
+    text = lower_to_coroutines(prepared) if meets else lower_to_loops(prepared)
     engine = compile_module(text, ENTRY, dump)
-    return NativeKernel(engine.get_function_address(ENTRY), 0, 64, engine)
+    return NativeKernel(
+        engine.get_function_address(ENTRY),
+        prepared.memory.bytes,
+        prepared.memory.alignment,
+        engine,
+    )

@@ -7,6 +7,7 @@ from metalgen.software import abi
 from metalgen.software.ir.types import I16, Int, Type, Vector
 from metalgen.software.signature import Parameter
 
+_STATIC_MEMORY = abi.offset("threadgroup_memory")
 _AXES = ("x", "y", "z")
 _LOADED = ("position", "size", "full_size", "grid", "groups")
 
@@ -94,6 +95,11 @@ def argument(parameter: Parameter, type_: Type, name: str, metadata: str = "") -
             return _pointer("buffers", parameter.index, name, metadata)
         case "threadgroup":
             return _pointer("threadgroup_buffers", parameter.index, name, metadata)
+        case "static":
+            return [
+                f"{name}.at = getelementptr i8, ptr %threadgroup, i64 {_STATIC_MEMORY}",
+                f"{name} = load ptr, ptr {name}.at, align 8",
+            ]
     components = _BUILTINS.get(parameter.builtin)
     if components is None:
         raise UnsupportedError(f"not supported: kernel argument [[{parameter.builtin}]]")

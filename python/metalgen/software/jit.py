@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import llvmlite.binding as llvm
 
 from metalgen.errors import UnsupportedError
-from metalgen.software import target
+from metalgen.software import runtime, target
 from metalgen.software.dump import Dump
 
 
@@ -32,6 +32,7 @@ def compile_module(text: str, entry: str, dump: Dump) -> llvm.ExecutionEngine:
     machine = target.machine()
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
+    runtime.link(module, context)
     _require_defined(module)
     for function in module.functions:
         if not function.is_declaration and function.name != entry:

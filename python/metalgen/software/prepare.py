@@ -13,6 +13,7 @@ from metalgen.software.dump import Dump
 from metalgen.software.function_constants import Constants, set_function_constants
 from metalgen.software.ir import parse_module
 from metalgen.software.ir.model import Function, Module
+from metalgen.software.ir.passes import ThreadgroupMemory, place_threadgroup_variables
 from metalgen.software.signature import Parameter, metadata_nodes, read_signature
 
 # What only Apple's back end reads, and what would keep LLVM from inlining and optimising.
@@ -47,6 +48,7 @@ class Prepared:
     module: Module
     function: Function
     signature: tuple[Parameter, ...]
+    memory: ThreadgroupMemory  # of the threadgroup variables, the last parameter
 
 
 def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Prepared:
@@ -70,7 +72,8 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
             f"kernel {kernel!r} has {len(function.parameters)} parameters, "
             f"but its metadata describes {len(signature)}"
         )
-    return Prepared(module, function, signature)
+    memory = place_threadgroup_variables(module, function)
+    return Prepared(module, function, (*signature, Parameter("static")), memory)
 
 
 def _parse_bitcode(bitcode: bytes) -> llvm.ModuleRef:

@@ -16,9 +16,12 @@ _THREADGROUP_SPACE = '!"air.address_space", i32 3'
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One LLVM parameter: a buffer or threadgroup pointer by index, or a built-in by name."""
+    """One LLVM parameter: a buffer or threadgroup pointer by index, or a built-in by name.
 
-    kind: Literal["buffer", "threadgroup", "builtin"]
+    `static` is the memory of the kernel's own threadgroup variables.
+    """
+
+    kind: Literal["buffer", "threadgroup", "builtin", "static"]
     index: int = 0
     builtin: str = ""
 

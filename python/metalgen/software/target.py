@@ -1,4 +1,4 @@
-"""The host as LLVM knows it: one target machine for everything that the software device compiles."""
+"""The host as LLVM knows it: the target of everything that the software device compiles."""
 
 from __future__ import annotations
 

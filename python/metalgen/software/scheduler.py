@@ -1,0 +1,184 @@
+"""The LLVM IR that runs a threadgroup's coroutines: SIMD-group by SIMD-group, meeting by meeting.
+
+A SIMD-group's lanes all run to their next meeting. Those that wait at the meeting with the lowest
+number take part in it together and run on; when none is left but those at a threadgroup barrier,
+the next SIMD-group has its turn. When all have had theirs, the barrier opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metalgen.software import abi, runtime
+from metalgen.software.coroutines import AT_BARRIER, DECLARATIONS, RETURNED, STRAND, make_coroutine
+from metalgen.software.entry import SIGNATURE, arguments, loop_over_threads
+from metalgen.software.ir import write_module
+from metalgen.software.ir.passes import flatten_address_spaces
+from metalgen.software.matrices import narrow_matrices
+from metalgen.software.meetings import SLOT_BYTES, Meeting, is_meeting_name
+from metalgen.software.operations import calls, perform
+from metalgen.software.prepare import Prepared
+
+_LANES = abi.SIMDGROUP_WIDTH
+_SITES = f"<{_LANES} x i32>"
+
+
+def lower_to_coroutines(prepared: Prepared) -> str:
+    """A module whose entry point runs a kernel with meeting points, one coroutine per thread."""
+    narrow_matrices(prepared.function)
+    given = arguments(prepared)
+    meetings = make_coroutine(prepared.function)
+    declarations = prepared.module.declarations
+    for name in [name for name in declarations if is_meeting_name(name)]:
+        del declarations[name]
+    parts = [
+        flatten_address_spaces(write_module(prepared.module)),
+        *DECLARATIONS,
+        f"declare i32 @llvm.vector.reduce.umin.v{_LANES}i32({_SITES})",
+        "declare i32 @llvm.cttz.i32(i32, i1)",
+        *sorted({runtime.declaration(name) for meeting in meetings for name in calls(meeting)}),
+        *map(_meeting_function, meetings),
+        _simdgroup_function(meetings),
+        _entry(given.uniform, given.varying, given.values, meetings),
+    ]
+    return "\n".join(parts)
+
+
+def _meeting_function(meeting: Meeting) -> str:
+    """`void @metalgen.meeting.N(ptr payload, i32 active)`."""
+    head = f"define internal void @metalgen.meeting.{meeting.number}(ptr %payload, i32 %active) {{"
+    return "\n".join([head, *perform(meeting), "ret void", "}"])
+
+
+def _simdgroup_function(meetings: Sequence[Meeting]) -> str:
+    """`i1 @metalgen.simdgroup(sites, handles, payload)`: whether lanes wait at a barrier."""
+    numbers = [meeting.number for meeting in meetings]
+    again = "".join(f", [ %next, %meeting.{n} ]" for n in numbers)
+    cases = " ".join(f"i32 {n}, label %meeting.{n}" for n in numbers)
+    bodies = "\n".join(
+        f"meeting.{n}:\n  call void @metalgen.meeting.{n}(ptr %payload, i32 %next)\n  br label %run"
+        for n in numbers
+    )
+    return f"""
+define internal i1 @metalgen.simdgroup(ptr %sites, ptr %handles, ptr %payload) {{
+start:
+  %before = load {_SITES}, ptr %sites, align 64
+  %live = icmp ne {_SITES} %before, splat (i32 {RETURNED})
+  %all = bitcast <{_LANES} x i1> %live to i32
+  %none = icmp eq i32 %all, 0
+  br i1 %none, label %idle, label %run
+idle:
+  ret i1 false
+run:
+  %active = phi i32 [ %all, %start ]{again}
+  br label %lane
+lane:
+  %waiting = phi i32 [ %active, %run ], [ %others, %lane ]
+  %lane.index = call i32 @llvm.cttz.i32(i32 %waiting, i1 true)
+  %handle.at = getelementptr ptr, ptr %handles, i32 %lane.index
+  %handle = load ptr, ptr %handle.at
+  call void @llvm.coro.resume(ptr %handle)
+  %less = sub i32 %waiting, 1
+  %others = and i32 %waiting, %less
+  %more = icmp ne i32 %others, 0
+  br i1 %more, label %lane, label %choose
+choose:
+  %after = load {_SITES}, ptr %sites, align 64
+  %first = call i32 @llvm.vector.reduce.umin.v{_LANES}i32({_SITES} %after)
+  %first.one = insertelement {_SITES} poison, i32 %first, i32 0
+  %first.all = shufflevector {_SITES} %first.one, {_SITES} poison, {_SITES} zeroinitializer
+  %here = icmp eq {_SITES} %after, %first.all
+  %next = bitcast <{_LANES} x i1> %here to i32
+  switch i32 %first, label %blocked [ {cases} ]
+blocked:
+  %at.barrier = icmp eq i32 %first, {AT_BARRIER}
+  ret i1 %at.barrier
+{bodies}
+}}
+"""
+
+
+def _entry(
+    uniform: list[str], varying: list[str], values: list[str], meetings: Sequence[Meeting]
+) -> str:
+    strand_arguments = [
+        "ptr %threadgroup",
+        "ptr %allocate",
+        "ptr %site",
+        "ptr %payload",
+        "i64 %lane.wide",
+        *values,
+    ]
+    start = [
+        *varying,
+        "%index.wide = zext i32 %index to i64",
+        "%lane.wide = zext i32 %lane to i64",
+        "%site = getelementptr i32, ptr %sites, i64 %index.wide",
+        "store i32 0, ptr %site",
+        f"%handle = call ptr @{STRAND}({', '.join(strand_arguments)})",
+        "%handle.at = getelementptr ptr, ptr %handles, i64 %index.wide",
+        "store ptr %handle, ptr %handle.at",
+    ]
+    slots = max((meeting.slots for meeting in meetings), default=0)
+    return "\n".join(
+        [
+            f"{SIGNATURE} {{",
+            "entry:",
+            *uniform,
+            *_scheduling_memory(slots),
+            "br label %clear",
+            _CLEAR,
+            *loop_over_threads("cleared", start),
+            _ROUNDS,
+            "}",
+        ]
+    )
+
+
+def _scheduling_memory(slots: int) -> list[str]:
+    """`%sites`, `%handles` with an entry per lane, and `%payload`, which one SIMD-group uses."""
+    return [
+        f"%payload = alloca [{max(1, slots) * SLOT_BYTES} x i8], align 64",
+        f"%allocate.at = getelementptr i8, ptr %threadgroup, i64 {abi.offset('allocate')}",
+        "%allocate = load ptr, ptr %allocate.at, align 8",
+        "%simdgroups.wide = zext i32 %simdgroups to i64",
+        f"%lanes = mul nuw nsw i64 %simdgroups.wide, {_LANES}",
+        "%sites.bytes = mul nuw nsw i64 %lanes, 4",
+        "%sites = call ptr %allocate(ptr %threadgroup, i64 %sites.bytes)",
+        "%handles.bytes = mul nuw nsw i64 %lanes, 8",
+        "%handles = call ptr %allocate(ptr %threadgroup, i64 %handles.bytes)",
+    ]
+
+
+# Lanes beyond the last thread take part in nothing, as if they had returned.
+_CLEAR = f"""
+clear:
+  %clearing = phi i64 [ 0, %entry ], [ %clearing.next, %clear ]
+  %clearing.at = getelementptr i32, ptr %sites, i64 %clearing
+  store i32 {RETURNED}, ptr %clearing.at
+  %clearing.next = add nuw nsw i64 %clearing, 1
+  %clearing.more = icmp ult i64 %clearing.next, %lanes
+  br i1 %clearing.more, label %clear, label %cleared
+cleared:
+"""
+
+_ROUNDS = f"""
+  br label %round
+round:
+  br label %group
+group:
+  %number = phi i64 [ 0, %round ], [ %number.next, %group ]
+  %waiting = phi i1 [ false, %round ], [ %waiting.now, %group ]
+  %first.lane = mul nuw nsw i64 %number, {_LANES}
+  %group.sites = getelementptr i32, ptr %sites, i64 %first.lane
+  %group.handles = getelementptr ptr, ptr %handles, i64 %first.lane
+  %blocked = call i1 @metalgen.simdgroup(ptr %group.sites, ptr %group.handles, ptr %payload)
+  %waiting.now = or i1 %waiting, %blocked
+  %number.next = add nuw nsw i64 %number, 1
+  %groups.more = icmp ult i64 %number.next, %simdgroups.wide
+  br i1 %groups.more, label %group, label %round.end
+round.end:
+  br i1 %waiting.now, label %round, label %done
+done:
+  ret void
+"""
