@@ -6,32 +6,51 @@ A float outside the integer type's range becomes its nearest value and NaN becom
 from __future__ import annotations
 
 from .ir import Code, Function, Type, Value, constant
+from .rounding import narrow, widen
 
 
 def _float_to_float(code: Code, x: Value, to: Type) -> Value:
     if x.type.element == to.element:
         return x
     # Between f16 and bf16, neither of which holds the other, by way of f32, which holds both.
-    wide = code.cast("fpext", x, x.type.of("f32")) if x.type.bits == 16 else x
-    return code.cast("fptrunc", wide, to)
+    return narrow(code, widen(code, x), to) if to.bits == 16 else widen(code, x)
 
 
 def _float_to_integer(code: Code, x: Value, kind: str, to: Type) -> Value:
     if to.element == "i1":
         return code.compare("fcmp une", x, constant(0, x.type))
-    x = code.cast("fpext", x, x.type.of("f32")) if x.type.bits == 16 else x
+    return _truncate(code, widen(code, x), kind, to)
+
+
+def _truncate(code: Code, x: Value, kind: str, to: Type) -> Value:
     name = f"llvm.fpto{kind}i.sat.{to.suffix}.{x.type.suffix}"
     return code.let(f"call {to.ir} @{name}({x.type.ir} {x.text})", to)
 
 
 def _integer_to_float(code: Code, x: Value, kind: str, to: Type) -> Value:
-    opcode = f"{kind}itofp"
-    if to.bits == 32:
-        return code.cast(opcode, x, to)
-    # f32 holds integers to 24 bits and f64 to 53, so that what follows is the only rounding. An i64 beyond f32's
-    # exact range overflows f16 either way; for bf16 f64's rounding comes first, at 2^-45 of its unit.
-    via = "f32" if x.type.bits <= 16 or to.element == "f16" else "f64"
-    return code.cast("fptrunc", code.cast(opcode, x, x.type.of(via)), to)
+    single = code.cast(f"{kind}itofp", x, to.of("f32"))
+    if to.element == "f32":
+        return single
+    # Integers that f32 rounds are infinite in f16.
+    if to.element == "bf16" and x.type.bits >= 32:
+        single = _away_from_false_tie(code, single, x, kind)
+    return narrow(code, single, to)
+
+
+def _away_from_false_tie(code: Code, single: Value, x: Value, kind: str) -> Value:
+    """Where rounding `x` to f32 led halfway between two bf16, a step back towards `x`, so as not to round twice."""
+    pattern = code.cast("bitcast", single, single.type.of("i32"))
+    tail = code.binary("and", pattern, constant(0xFFFF, pattern.type))
+    tie = code.compare("icmp eq", tail, constant(0x8000, pattern.type))
+    back = _truncate(code, single, kind, x.type)
+    above = code.cast("zext", code.compare(f"icmp {kind}gt", x, back), pattern.type)
+    below = code.cast("zext", code.compare(f"icmp {kind}lt", x, back), pattern.type)
+    upwards = code.binary("sub", above, below)
+    if kind == "s":  # a negative float's pattern grows downwards
+        negative = code.compare("icmp slt", pattern, constant(0, pattern.type))
+        upwards = code.select(negative, code.binary("sub", below, above), upwards)
+    step = code.select(tie, upwards, constant(0, pattern.type))
+    return code.cast("bitcast", code.binary("add", pattern, step), single.type)
 
 
 def _integer_to_integer(code: Code, x: Value, kind: str, to: Type) -> Value:

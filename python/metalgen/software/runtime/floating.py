@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import inf, nan
 
 from .ir import Code, Function, Type, Value, constant
+from .rounding import narrow, widen
 
 Body = Callable[..., Value]
 
@@ -211,16 +212,6 @@ _FORMS: dict[str, _Form] = {
     "islessequal": _Form("TT", _compare("ole"), result="b", native=True),
     "islessgreater": _Form("TT", _compare("one"), result="b", native=True),
 }
-
-
-def widen(code: Code, x: Value) -> Value:
-    """f16 and bf16 as f32."""
-    return code.cast("fpext", x, x.type.of("f32")) if x.type.element in ("f16", "bf16") else x
-
-
-def narrow(code: Code, x: Value, to: Type) -> Value:
-    """f32 rounded to `to`'s element type."""
-    return code.cast("fptrunc", x, to)
 
 
 def floating_function(stem: str, type_: Type) -> Function | None:

@@ -6,8 +6,8 @@ the accumulator's type. In loads and stores the origin (column, row) counts in m
 
 from __future__ import annotations
 
-from .floating import narrow, widen
 from .ir import Code, Function, Type, Value, constant
+from .rounding import narrow, widen
 
 _SIDE = 8
 _CELLS = [(row, column) for row in range(_SIDE) for column in range(_SIDE)]

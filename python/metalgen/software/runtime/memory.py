@@ -6,8 +6,9 @@ was asked, and on most hosts no dearer.
 
 from __future__ import annotations
 
-from .floating import call_maths, narrow, widen
+from .floating import call_maths
 from .ir import Code, Function, Type, Value, constant
+from .rounding import narrow, widen
 
 _POINTER = Type("ptr")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from .conversion import conversion
-from .floating import narrow, widen
 from .ir import Code, Function, Type, Value, constant
+from .rounding import narrow, widen
 
 _DOT = re.compile(r"(?:fast_)?dot\.v([234])(f32|f16|bf16)")
 _PACKING = re.compile(r"(un)?pack\.([us])norm(4x8|2x16)\.v([24])(f32|f16)")

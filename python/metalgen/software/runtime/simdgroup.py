@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import nan
 from typing import Literal
 
-from .floating import narrow, widen
 from .ir import LANES, Code, Function, Type, Value, constant, vector_constant
+from .rounding import narrow, widen
 
 Shape = Literal["uniform", "varying"]
 
