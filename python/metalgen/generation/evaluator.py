@@ -58,6 +58,10 @@ class Evaluator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the worker process; the next question starts another."""
         self._worker.stop()
 
     def open(self, path: Path) -> Problem:

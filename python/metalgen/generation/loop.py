@@ -22,6 +22,7 @@ from metalgen.generation.report import Report, Silent
 from metalgen.generation.result import AttemptRecord, Best, Result, Stopped
 from metalgen.generation.sandbox import Limits
 from metalgen.problem import Problem
+from metalgen.problem.loaded import described
 from metalgen.proposers import (
     Accepted,
     Proposer,
@@ -56,22 +57,56 @@ def generate(
     Raises ProblemError for an unusable problem file, ProviderError where credentials are missing.
     """
     proposers = [_proposer(model, base_url) for model in models or [default_model()]]
-    directory = None if out is None else RunDirectory(Path(out))
+    settings = Settings(attempts, allow_aten, refine, None if out is None else Path(out))
     watched = report or Silent()
     where = device or default_device()
     with Evaluator(limits or Limits(), device=where, on_step=watched.step) as evaluator:
-        opened = evaluator.open(Path(problem))
-        watched.opened(opened)
-        run = _Run(opened, evaluator, watched, directory, attempts, allow_aten, refine)
-        if directory is not None:
-            directory.begin()
-        for proposer in proposers:
-            run.ask(proposer)
-        return run.result()
+        return generate_with(evaluator, Path(problem), proposers, settings, watched)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run goes about its attempts; see `generate`."""
+
+    attempts: int = 5
+    allow_aten: bool = True
+    refine: bool = False
+    out: Path | None = None
+
+
+def generate_with(
+    evaluator: Evaluator,
+    problem: Path,
+    proposers: Sequence[Proposer],
+    settings: Settings,
+    report: Report,
+) -> Result:
+    """`generate` with an evaluator that is kept for other problems."""
+    opened = evaluator.open(problem)
+    report.opened(opened)
+    directory = None if settings.out is None else RunDirectory(settings.out)
+    run = _Run(opened, evaluator, report, directory, settings)
+    if directory is not None:
+        directory.begin()
+    for proposer in proposers:
+        run.ask(proposer)
+    return run.result()
 
 
 def _proposer(model: str | Proposer, base_url: str | None) -> Proposer:
     return make_proposer(model, base_url=base_url) if isinstance(model, str) else model
+
+
+def _propose(proposer: Proposer, problem: Problem, history: Sequence[AttemptRecord]) -> Reply:
+    """The proposer's reply; a proposer that breaks ends its own attempts, not the run."""
+    try:
+        return proposer.propose(problem, [record.attempt for record in history])
+    except MetalgenError:
+        raise
+    except Exception as error:
+        raise UnsupportedError(
+            f"not supported: the proposer itself failed with {described(error)}"
+        ) from error
 
 
 def default_device() -> str:
@@ -87,9 +122,7 @@ class _Run:
     evaluator: Evaluator
     report: Report
     directory: RunDirectory | None
-    attempts: int
-    allow_aten: bool
-    refine: bool
+    settings: Settings
     records: list[AttemptRecord] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
     best: Best | None = None
@@ -97,19 +130,19 @@ class _Run:
     def ask(self, proposer: Proposer) -> None:
         """One model's attempts."""
         history: list[AttemptRecord] = []
-        for number in range(1, self.attempts + 1):
-            self.report.proposing(proposer.name, number, self.attempts)
+        for number in range(1, self.settings.attempts + 1):
+            self.report.proposing(proposer.name, number, self.settings.attempts)
             try:
                 record = self.attempt(proposer, number, history)
             except (ProviderError, UnsupportedError) as error:
-                self._stop(proposer.name, error)
+                self._stop(proposer.name, str(error), isinstance(error, ProviderError))
                 return
             history.append(record)
             self.records.append(record)
             if self.directory is not None:
                 self.directory.append(record.to_json())
             self.report.judged(record)
-            if isinstance(record.verdict, Accepted) and not self.refine:
+            if isinstance(record.verdict, Accepted) and not self.settings.refine:
                 return
 
     def attempt(
@@ -120,10 +153,10 @@ class _Run:
         reply = Reply("")
         candidate: Candidate | None = None
         try:
-            reply = proposer.propose(self.problem, [record.attempt for record in history])
+            reply = _propose(proposer, self.problem, history)
             candidate = parse_reply(reply.text)
             evaluation = self.evaluator.evaluate(
-                self.problem, candidate, allow_aten=self.allow_aten
+                self.problem, candidate, allow_aten=self.settings.allow_aten
             )
         except ProposalError as error:
             evaluation = Evaluation(Rejected("reply", str(error)))
@@ -141,8 +174,8 @@ class _Run:
             self._consider(record, candidate, evaluation)
         return record
 
-    def _stop(self, model: str, error: MetalgenError) -> None:
-        self.stopped.append(Stopped(model, str(error), isinstance(error, ProviderError)))
+    def _stop(self, model: str, reason: str, is_provider_error: bool) -> None:
+        self.stopped.append(Stopped(model, reason, is_provider_error))
         self.report.stopped(self.stopped[-1])
 
     def _consider(
