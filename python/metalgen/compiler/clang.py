@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metalgen.air import Function
-from metalgen.compiler.complaints import Complaint, Complaints
+from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.diagnostics import Listing, failure
 from metalgen.compiler.emit import emit_functions
 from metalgen.compiler.headers import HEADERS, PREFIX, SUPPORT, include_headers
 from metalgen.compiler.includes import check_directives, check_files
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
+from metalgen.compiler.repairs import REPAIRS
 from metalgen.compiler.rewrite import Translation, rewrite
 from metalgen.compiler.toolchain import run_clang
 from metalgen.errors import CompileError
@@ -77,8 +78,7 @@ def compile_to_air(
     preprocessed = _preprocess(source, name, directories, defines or {}, options, listing)
     if options.untrusted:
         check_files(preprocessed, name, directories)
-    translation = rewrite(preprocessed, options.untrusted)
-    ir = _compile(preprocessed, translation, options, listing)
+    preprocessed, translation, ir = _compile(preprocessed, options, listing)
     complaints = Complaints()
     functions = emit_functions(ir, translation.entries, translation.constants, options, complaints)
     if complaints.found:
@@ -129,19 +129,25 @@ def _language(options: CompileOptions) -> list[str]:
 
 
 def _compile(
-    preprocessed: Preprocessed,
-    translation: Translation,
-    options: CompileOptions,
-    listing: Listing,
-) -> str:
+    preprocessed: Preprocessed, options: CompileOptions, listing: Listing
+) -> tuple[Preprocessed, Translation, str]:
     """LLVM assembly; raises CompileError for what clang or the rewriting found wrong."""
     arguments = [
         *_language(options),
         *_GENERATION,
         *include_headers(_language(options), _cache_directory()),
     ]
+    translation = rewrite(preprocessed, options.untrusted)
     result = run_clang(arguments, translation.rewritten.text, listing.name)
-    complaints: list[Complaint] = list(translation.complaints)
-    if result.returncode or complaints:
-        raise failure(listing, preprocessed, translation, complaints, result.errors)
-    return result.output
+    waiting = list(REPAIRS)
+    while result.returncode:
+        repair = next((each for each in waiting if each.is_needed(result.errors)), None)
+        if repair is None:
+            break
+        waiting.remove(repair)
+        preprocessed = preprocessed.changed_by(repair.edit(preprocessed.text))
+        translation = rewrite(preprocessed, options.untrusted)
+        result = run_clang(arguments, translation.rewritten.text, listing.name)
+    if result.returncode or translation.complaints:
+        raise failure(listing, preprocessed, translation, translation.complaints, result.errors)
+    return preprocessed, translation, result.output

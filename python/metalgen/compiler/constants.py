@@ -74,9 +74,11 @@ def _read_function_constant(
 ) -> Constant | None:
     tokens = source.tokens
     first = source.statement_start(at)
+    if any(token.text in ("(", "<", "typename") for token in tokens[first:at]):
+        return None  # a parameter
     last = at
     while last < len(tokens) and tokens[last].text not in (";", "=", "{"):
-        if tokens[last].text == "(":
+        if tokens[last].text in ("(", ")", ","):
             return None
         last = source.pairs.get(last, last) + 1
     for group in groups(tokens, first, last, source.pairs):

@@ -6,7 +6,7 @@ import bisect
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metalgen.compiler.complaints import Complaint
@@ -151,7 +151,7 @@ def _translated(
     )
     offset = sum(len(line) + 1 for line in lines[: row - 1]) + len(prefix)
     place = _place_in_source(listing, preprocessed, rewritten.source_offset(offset))
-    return _Place(place.origin, place.column, rewritten.is_inserted(offset))
+    return replace(place, is_inserted=place.is_inserted or rewritten.is_inserted(offset))
 
 
 def _place_in_source(listing: Listing, preprocessed: Preprocessed, offset: int) -> _Place:
@@ -159,7 +159,8 @@ def _place_in_source(listing: Listing, preprocessed: Preprocessed, offset: int) 
 
     Spaces change and macros are expanded on the way, so tokens of the two lines are matched.
     """
-    text = preprocessed.text
+    text = preprocessed.written
+    offset, is_inserted = preprocessed.written_offset(offset)
     start = text.rfind("\n", 0, offset) + 1
     end = text.find("\n", offset)
     line = text[start : end if end >= 0 else len(text)]
@@ -167,8 +168,8 @@ def _place_in_source(listing: Listing, preprocessed: Preprocessed, offset: int) 
     original = listing.line(origin)
     column = offset - start
     if original is None:
-        return _Place(origin, column + 1)
-    return _Place(origin, _matching_column(line, column, original) + 1)
+        return _Place(origin, column + 1, is_inserted)
+    return _Place(origin, _matching_column(line, column, original) + 1, is_inserted)
 
 
 def _matching_column(line: str, column: int, original: str) -> int:

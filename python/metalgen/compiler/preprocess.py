@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from metalgen.compiler.edits import Edits, Rewritten
 
 _MARKER = re.compile(r'^# (\d+) "((?:[^"\\]|\\.)*)"((?: \d)*)\s*$')
 _ESCAPE = re.compile(r"\\(.)")
@@ -25,6 +27,28 @@ class Preprocessed:
     text: str
     origins: tuple[Origin, ...]
     files: tuple[str, ...]  # every file that was entered, in order
+    changes: tuple[Rewritten, ...] = ()  # how `text` came from what the preprocessor wrote
+    unchanged: str | None = None  # what it wrote, if `text` was changed
+
+    @property
+    def written(self) -> str:
+        """What the preprocessor wrote."""
+        return self.text if self.unchanged is None else self.unchanged
+
+    def changed_by(self, edits: Edits) -> Preprocessed:
+        """The same source after `edits` of its text."""
+        change = edits.apply()
+        return replace(
+            self, text=change.text, changes=(*self.changes, change), unchanged=self.written
+        )
+
+    def written_offset(self, offset: int) -> tuple[int, bool]:
+        """The offset in what was written of one in `text`, and whether it was added since."""
+        is_inserted = False
+        for change in reversed(self.changes):
+            is_inserted = is_inserted or change.is_inserted(offset)
+            offset = change.source_offset(offset)
+        return offset, is_inserted
 
 
 def read_preprocessed(output: str, main: str, own: tuple[Path, ...]) -> Preprocessed:

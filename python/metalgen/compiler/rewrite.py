@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from metalgen.compiler.attributes import group_at, is_standard
 from metalgen.compiler.complaints import Complaint, Complaints
 from metalgen.compiler.constants import Constant, rewrite_constants
+from metalgen.compiler.constructors import rewrite_constructors
 from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.kernels import Found, Instantiation, Kernel, find_kernels
+from metalgen.compiler.members import qualify_thread_members
 from metalgen.compiler.preprocess import Preprocessed
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.threadgroup import rewrite_threadgroup_variables
@@ -62,6 +64,8 @@ def rewrite(preprocessed: Preprocessed, untrusted: bool) -> Translation:
     entries = _add_wrappers(source, found, edits, complaints)
     constants = rewrite_constants(source, edits, complaints)
     rewrite_threadgroup_variables(source, edits, complaints)
+    qualify_thread_members(source, edits)
+    rewrite_constructors(source, edits)
     _rewrite_words(source, found, edits, complaints, untrusted)
     _remove_attributes(source, edits)
     return Translation(

@@ -56,6 +56,44 @@ class Source:
             "protected",
         )
 
+    def all_scopes(self) -> list[Scope]:
+        """Every pair of braces, in order."""
+        return list({id(scope): scope for scope in self.scopes if scope is not None}.values())
+
+    def class_name(self, scope: Scope) -> str | None:
+        """The name of the class that `scope` is the body of, if it has one."""
+        at = self._class_key(scope) + 1
+        while scope.kind == "class" and at < scope.opener:
+            if self.tokens[at].text in ("alignas", "__attribute__") and at + 1 in self.pairs:
+                at = self.pairs[at + 1]
+            elif at in self.pairs:
+                at = self.pairs[at]
+            elif self.tokens[at].kind == "identifier":
+                return self.tokens[at].text
+            at += 1
+        return None
+
+    def is_private(self, scope: Scope) -> bool:
+        """Whether members are private unless they say otherwise."""
+        return self.tokens[self._class_key(scope)].text == "class"
+
+    def _class_key(self, scope: Scope) -> int:
+        """The token `struct`, `class` or `union` of a class."""
+        for at in range(self.template_end(scope.head), scope.opener):
+            if self.tokens[at].text in ("struct", "class", "union"):
+                return at
+        return scope.opener
+
+    def template_end(self, first: int) -> int:
+        """Behind `template <...>`, if the declaration at token `first` starts with it."""
+        at = first
+        while self.tokens[at].text == "template" and self.tokens[at + 1].text == "<":
+            close = match_angle(self.tokens, at + 1, self.pairs)
+            if close is None:
+                break
+            at = close + 1
+        return at
+
     def slice(self, first: int, last: int) -> str:
         """The text of `tokens[first:last]`."""
         if first >= last:

@@ -165,7 +165,9 @@ def arguments(entry: Entry, signature: Signature, used: set[int]) -> tuple[Argum
     """The kernel's arguments as AIR's metadata describes them."""
     return tuple(
         _argument(at, parameter, type_, at in used)
-        for at, (parameter, type_) in enumerate(zip(entry.kernel.parameters, signature.types, strict=True))
+        for at, (parameter, type_) in enumerate(
+            zip(entry.kernel.parameters, signature.types, strict=True)
+        )
     )
 
 

@@ -1,0 +1,188 @@
+"""Member functions whose object may lie anywhere in Metal, but not for clang.
+
+Without a qualifier `this` is generic for clang. A function that hands out `thread T&` must say
+`thread`; and since generic pointers cannot point to constant memory, objects there need an
+overload of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from metalgen.compiler.edits import Edits
+from metalgen.compiler.scopes import Scope, Source, read_source
+from metalgen.compiler.tokens import tokenize
+
+_SPACE_WORDS = frozenset(
+    {"thread", "device", "constant", "threadgroup", "__private", "__global", "__constant"}
+    | {"__local", "__generic"}
+)
+_THREAD_WORDS = frozenset({"thread", "__private"})
+_NOT_METHODS = frozenset({"static", "friend", "using", "typedef", "template"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """A member function: the tokens of its declaration, its parameters' end, its body."""
+
+    first: int
+    qualifiers_end: int  # behind `)`, `const` and other qualifiers
+    body_end: int | None  # behind the `}`
+    scope: Scope
+    is_const: bool
+    is_qualified: bool
+    returns: tuple[str, ...]
+
+    @property
+    def hands_out_thread(self) -> bool:
+        """Whether it returns a pointer or reference to thread memory."""
+        return bool({"&", "*"} & set(self.returns) and _THREAD_WORDS & set(self.returns))
+
+    @property
+    def serves_constant(self) -> bool:
+        """Whether objects in constant memory need an overload."""
+        unqualified = not self.is_qualified and not self.hands_out_thread
+        return self.is_const and unqualified and self.body_end is not None
+
+
+def qualify_thread_members(source: Source, edits: Edits) -> None:
+    """Say `thread` on member functions that return pointers or references into the object."""
+    for method in _methods(source):
+        if method.hands_out_thread and not method.is_qualified:
+            edits.insert(source.tokens[method.qualifiers_end - 1].end, " __private")
+
+
+def add_constant_members(text: str) -> Edits:
+    """Let objects in constant memory be copied, and their const member functions be called."""
+    source = read_source(text, tokenize(text))
+    edits = Edits(text)
+    for method in _methods(source):
+        if method.serves_constant and method.body_end is not None:
+            first, middle = method.first, method.qualifiers_end
+            copy = (
+                f" {_one_line(source, first, middle)} __constant "
+                f"{_one_line(source, middle, method.body_end)}"
+            )
+            anchor = source.tokens[first].start
+            edits.insert(source.tokens[method.body_end - 1].end, copy, anchor)
+    for scope in source.all_scopes():
+        _add_copies(source, scope, edits)
+    return edits
+
+
+def _add_copies(source: Source, scope: Scope, edits: Edits) -> None:
+    """Default the copying members, for generic and for constant memory.
+
+    Defaulted members keep a class an aggregate, and trivial to copy.
+    """
+    name = source.class_name(scope)
+    if name is None:
+        return
+    constructors, assigns = _special_members(source, scope, name)
+    added = ""
+    if not constructors:
+        added += f" {name}() = default;"
+    if not any("&" in parameters for parameters in constructors):
+        added += f" {name}(const __generic {name}&) = default;"
+        added += f" {name}(const __constant {name}&) = default;"
+    if not assigns:
+        for space in ("__generic", "__constant"):
+            added += f" __generic {name}& operator=(const {space} {name}&) = default;"
+    if added and source.is_private(scope):
+        added = f" public:{added} private:"
+    edits.insert(source.tokens[scope.opener].end, added)
+
+
+def _special_members(source: Source, scope: Scope, name: str) -> tuple[list[list[str]], bool]:
+    """The parameters of each constructor, and whether the class declares an assignment."""
+    tokens = source.tokens
+    constructors: list[list[str]] = []
+    assigns = False
+    for at in range(scope.opener + 1, source.pairs[scope.opener]):
+        if source.scopes[at] is not scope or tokens[at + 1].text not in ("(", "="):
+            continue
+        if tokens[at].text == name and at + 1 in source.pairs and tokens[at - 1].text != "~":
+            inside = tokens[at + 2 : source.pairs[at + 1]]
+            constructors.append([token.text for token in inside])
+        assigns = assigns or (tokens[at].text == "operator" and tokens[at + 1].text == "=")
+    return constructors, assigns
+
+
+def _one_line(source: Source, first: int, last: int) -> str:
+    """Tokens without line breaks, which pragmas would otherwise need."""
+    parts: list[str] = []
+    end = 0
+    for token in source.tokens[first:last]:
+        # Tokens that touch may be halves of one, as in `<<`.
+        parts.append(" " if token.start > end else "")
+        if token.kind == "pragma":
+            words = token.text.strip().lstrip("#").strip().removeprefix("pragma").strip()
+            escaped = words.replace("\\", "\\\\").replace('"', '\\"')
+            parts.append(f'_Pragma("{escaped}") ')
+        else:
+            parts.append(token.text)
+        end = token.end
+    return "".join(parts)
+
+
+def _methods(source: Source) -> Iterator[_Method]:
+    for at, token in enumerate(source.tokens):
+        scope = source.scopes[at]
+        if token.text == "(" and scope is not None and scope.kind == "class" and at in source.pairs:
+            method = _read_method(source, at, scope)
+            if method is not None:
+                yield method
+
+
+def _read_method(source: Source, opener: int, scope: Scope) -> _Method | None:
+    tokens, pairs = source.tokens, source.pairs
+    first = source.statement_start(opener)
+    if source.slice(opener - 3, opener).replace(" ", "") == "operator()":
+        return None  # read from the pair of parentheses that is its name
+    template_end = source.template_end(first)
+    words = _words(source, template_end, opener)
+    if not words or ("=" in words and "operator" not in words):
+        return None  # a member with a default value
+    if _NOT_METHODS & set(words) or ("(" in words and "operator" not in words):
+        return None
+    # An operator's name may be several tokens long.
+    name_length = len(words) - words.index("operator") if "operator" in words else 1
+    returns = tuple(words[: len(words) - name_length])
+    if "operator" not in words and not (returns and tokens[opener - 1].kind == "identifier"):
+        return None  # a constructor, or no function at all
+    at = pairs[opener] + 1
+    if "operator" in words and words[-1] == "operator" and at < len(tokens):
+        at = pairs.get(at, at) + 1  # operator()(...)
+    qualifiers: list[str] = []
+    while at < len(tokens) and (
+        tokens[at].text in _SPACE_WORDS or tokens[at].text in ("const", "volatile", "noexcept")
+    ):
+        qualifiers.append(tokens[at].text)
+        at += 1
+    if at >= len(tokens) or tokens[at].text not in ("{", ";"):
+        return None
+    body_end = pairs[at] + 1 if tokens[at].text == "{" and at in pairs else None
+    return _Method(
+        first=first,
+        qualifiers_end=at,
+        body_end=body_end,
+        scope=scope,
+        is_const="const" in qualifiers,
+        is_qualified=bool(_SPACE_WORDS & set(qualifiers)),
+        returns=returns,
+    )
+
+
+def _words(source: Source, first: int, last: int) -> list[str]:
+    """The words of `tokens[first:last]` without `__attribute__((...))`."""
+    words: list[str] = []
+    at = first
+    while at < last:
+        text = source.tokens[at].text
+        if text in ("__attribute__", "alignas") and at + 1 in source.pairs:
+            at = source.pairs[at + 1]
+        else:
+            words.append(text)
+        at += 1
+    return words

@@ -1,0 +1,74 @@
+"""Changes to a source that only some need, made when clang's errors ask for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from metalgen.compiler.edits import Edits
+from metalgen.compiler.members import add_constant_members
+from metalgen.compiler.scopes import Source, read_source
+from metalgen.compiler.tokens import match_angle, tokenize
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What to do about errors that one of `patterns` matches."""
+
+    patterns: tuple[re.Pattern[str], ...]
+    edit: Callable[[str], Edits]
+
+    def is_needed(self, errors: str) -> bool:
+        """Whether clang's errors ask for it."""
+        return any(pattern.search(errors) for pattern in self.patterns)
+
+
+def relax_thread_references(text: str) -> Edits:
+    """`const thread T&` becomes `const T&`: clang keeps temporaries out of the thread space."""
+    source = read_source(text, tokenize(text))
+    edits = Edits(text)
+    for at, token in enumerate(source.tokens):
+        if token.text in ("thread", "__private") and _is_const_reference(source, at):
+            edits.remove(token.start, token.end)
+    return edits
+
+
+def _is_const_reference(source: Source, word: int) -> bool:
+    """Whether `thread` at `word` qualifies what a reference to const refers to."""
+    tokens = source.tokens
+    is_const = tokens[word - 1].text == "const"
+    at = word + 1
+    while at < len(tokens):
+        text = tokens[at].text
+        if text == "const":
+            is_const = True
+        elif text == "<":
+            close = match_angle(tokens, at, source.pairs)
+            if close is None:
+                return False
+            at = close
+        elif text == "&":
+            return is_const
+        elif tokens[at].kind != "identifier" and text != "::":
+            return False
+        at += 1
+    return False
+
+
+REPAIRS = (
+    Repair(
+        (
+            re.compile(
+                r"cannot initialize object parameter of type .* with an expression of type "
+                r"'[^']*__constant"
+            ),
+            re.compile(r"'__constant'.* object in address space '__generic'"),
+        ),
+        add_constant_members,
+    ),
+    Repair(
+        (re.compile(r"cannot bind to a temporary object because of address space mismatch"),),
+        relax_thread_references,
+    ),
+)
