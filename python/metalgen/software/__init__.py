@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
+from metalgen.errors import UnsupportedError
+from metalgen.software import runtime
 from metalgen.software.dump import Dump
 from metalgen.software.entry import ENTRY
 from metalgen.software.function_constants import Constants
 from metalgen.software.jit import NativeKernel, compile_module
 from metalgen.software.meetings import is_meeting
-from metalgen.software.prepare import prepare
+from metalgen.software.prepare import Prepared, prepare
 from metalgen.software.scheduler import lower_to_coroutines
+from metalgen.software.simdgroup import lower_to_simdgroups
+from metalgen.software.simdgroup.cfg import Graph
 from metalgen.software.threads import lower_to_loops
 
-__all__ = ["NativeKernel", "translate"]
+__all__ = ["NativeKernel", "Strands", "Variant", "translate"]
+
+Variant = Literal["any", "rows"]
+Strands = Literal["simdgroup", "thread"]
+
+_log = logging.getLogger(__name__)
 
 
 def translate(
@@ -21,22 +31,38 @@ def translate(
     kernel: str,
     constants: Constants | None = None,
     *,
-    variant: Literal["any", "rows"] = "any",
-    strands: Literal["simdgroup", "thread"] = "simdgroup",
+    variant: Variant = "any",
+    strands: Strands = "simdgroup",
 ) -> NativeKernel:
     """Host code that runs one threadgroup of `kernel`; docs/architecture.md says how.
 
-    Raises MetallibError for bitcode that cannot be read, LaunchError for wrong function
-    constants, UnsupportedError with the name of the feature for what cannot run here.
+    Function constants are given by index or name. Raises MetallibError for bitcode that cannot
+    be read, LaunchError for wrong function constants, UnsupportedError with the name of the
+    feature for what cannot run here.
     """
     dump = Dump.of(kernel)
     prepared = prepare(bitcode, kernel, constants or {}, dump)
-    meets = any(is_meeting(instruction) for instruction in prepared.function.instructions())
-    text = lower_to_coroutines(prepared) if meets else lower_to_loops(prepared)
+    text = _lower(prepared, variant, strands, dump)
     engine = compile_module(text, ENTRY, dump)
-    return NativeKernel(
-        engine.get_function_address(ENTRY),
-        prepared.memory.bytes,
-        prepared.memory.alignment,
-        engine,
-    )
+    address = engine.get_function_address(ENTRY)
+    memory = prepared.memory
+    return NativeKernel(address, memory.bytes, memory.alignment, engine)
+
+
+def _lower(prepared: Prepared, variant: Variant, strands: Strands, dump: Dump) -> str:
+    meets = any(is_meeting(instruction) for instruction in prepared.function.instructions())
+    try:
+        if strands == "simdgroup" and (meets or not _suits_loops(prepared, variant)):
+            return lower_to_simdgroups(prepared, variant, runtime.defined)
+    except UnsupportedError as error:
+        _log.debug("kernel %s runs thread by thread: %s", dump.kernel, error)
+    return lower_to_coroutines(prepared) if meets else lower_to_loops(prepared)
+
+
+def _suits_loops(prepared: Prepared, variant: Variant) -> bool:
+    """Whether LLVM vectorises a loop over the threads well, for a kernel whose threads never meet.
+
+    It does where the kernel has no loop of its own. Where SIMD-groups lie in rows, vectors of 32
+    threads are as fast or faster.
+    """
+    return variant == "any" and not Graph(prepared.function).loops

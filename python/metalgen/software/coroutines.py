@@ -129,5 +129,5 @@ def _framed(blocks: list[Block]) -> list[Block]:
 
 
 def _written(lines: Iterable[str]) -> list[Instruction]:
-    """Instructions that stand as they are: nothing looks into them any more, only they are printed."""
+    """Instructions that stand as they are: from here on they are only printed."""
     return [Instruction(line, VOID, []) for line in lines]

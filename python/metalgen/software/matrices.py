@@ -52,7 +52,7 @@ def _narrow_operand(operand: Operand) -> Operand:
 
 
 def _narrow_shuffle(instruction: Instruction) -> None:
-    """Keep a shuffle's meaning when its operands, its result or both lose their last 62 elements."""
+    """Keep a shuffle's meaning while its operands or its result lose 62 elements."""
     source, mask = instruction.operands[0].type, instruction.operands[2]
     if not _mentions_matrix(instruction):
         return
