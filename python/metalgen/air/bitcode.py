@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from metalgen.air.bitstream import (
     BLOCKINFO,
     ENTER_SUBBLOCK,
-    Abbreviation,
-    Bits,
     BitstreamError,
     Block,
     Record,
     Standard,
     enter_block,
     items,
-    read_run,
     records,
 )
 from metalgen.air.layout import Type, read_types
+from metalgen.air.nodes import Content, Node, named_nodes
 from metalgen.errors import MetallibError
 
 _WRAPPER = struct.Struct("<5I")
 _WRAPPER_MAGIC = 0x0B17C0DE
-THREADGROUP_SPACE = 3
 _RAW_MAGIC = b"BC\xc0\xde"
 _MODULE, _CONSTANTS, _METADATA, _TYPES, _STRTAB = 8, 11, 15, 17, 23
+# Module records that define a value, and so take the next number.
+_VERSION, _GLOBALVAR, _FUNCTION, _ALIAS, _OLD_ALIAS, _IFUNC = 1, 7, 8, 14, 9, 15
+_EXPLICIT_TYPE = 2
+THREADGROUP_SPACE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,11 @@ class Global:
     alignment: int = 1  # bytes
 
 
-# A metadata node is a tuple; an absent operand and anything not needed here is None.
-Node: TypeAlias = "tuple[Value, ...]"
-Value: TypeAlias = "str | int | Global | Node | None"
-
-
 @dataclass(frozen=True, slots=True)
 class Module:
     """The parts of a module that describe its kernels."""
 
-    named: dict[str, list[Node]]  # named metadata, "air.kernel" and the like
+    named: dict[str, tuple[Node, ...]]  # named metadata, "air.kernel" and the like
     globals: tuple[Global, ...]
 
 
@@ -87,40 +82,9 @@ def _standard(content: bytes, width: int) -> Standard:
     return standard
 
 
-# Kernels instantiated from one template differ in names and function bodies, and share the rest:
-# in a file of thousands four blocks in five were read before.
 @functools.lru_cache(maxsize=256)
 def _types(content: bytes, width: int) -> tuple[Type, ...]:
     return read_types(records(content, Block(_TYPES, 0, len(content), width), Standard()))
-
-
-@functools.lru_cache(maxsize=256)
-def _run(content: bytes, width: int, abbreviations: tuple[Abbreviation, ...]) -> list[Record]:
-    return read_run(Bits(content), width, list(abbreviations))[0]
-
-
-# Module records that define a value, and so take the next number, and constants' codes.
-_GLOBALVAR, _FUNCTION, _ALIAS, _IFUNC, _OLD_ALIAS = 7, 8, 14, 15, 9
-_VERSION = 1
-_SETTYPE, _NULL, _INTEGER = 1, 2, 4
-_EXPLICIT_TYPE = 2
-
-
-@dataclass
-class _Metadata:
-    """The raw metadata table: what number `i` means is worked out when a node asks for it."""
-
-    strings: list[str] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)  # numbered on from the strings
-    named: dict[str, Sequence[int]] = field(default_factory=dict)
-
-
-# Metadata records: https://llvm.org/docs/BitCodeFormat.html and LLVMBitCodes.h.
-_STRING_OLD, _VALUE, _NODE, _NAME, _DISTINCT_NODE, _NAMED_NODE, _STRINGS = 1, 2, 3, 4, 5, 10, 35
-_UNNUMBERED = frozenset({6, 11, 36, 38, 39})  # kinds, attachments and the index
-# More than any kernel needs; damaged metadata may be cyclic, or unfold without end.
-_MAXIMUM_DEPTH = 32
-_MAXIMUM_NODES = 100_000
 
 
 class _Reader:
@@ -132,22 +96,24 @@ class _Reader:
         self.standard = Standard()
         self.type_table: Block | None = None
         self.globals: list[Record] = []
-        self.constants: list[int | None] = []
-        self.metadata = _Metadata()
-        self.nodes = 0
+        self.constants: list[Content] = []
+        self.metadata: list[Content] = []
 
     def module(self) -> Module:
-        module = None
+        has_module = False
         for block in self._top_level():
-            if block.id == _MODULE and module is None:
-                module = block
+            if block.id == _MODULE and not has_module:
+                has_module = True
                 self._read_module(block)
             elif block.id == _STRTAB:
                 for record in records(self.data, block, Standard()):
                     self.strtab = record.blob
-        if module is None:
+        if not has_module:
             raise BitstreamError("expected a module, found none")
-        return self._resolve()
+        return Module(
+            named_nodes(tuple(self.metadata), tuple(self.constants), len(self.globals)),
+            tuple(self._global(record) for record in self.globals),
+        )
 
     def _top_level(self) -> Iterator[Block]:
         start = len(_RAW_MAGIC)
@@ -161,68 +127,27 @@ class _Reader:
     def _read_module(self, module: Block) -> None:
         for item in items(self.data, module, self.standard):
             if isinstance(item, Record):
-                self._read_module_record(item)
+                self._read_record(item)
             elif item.id == BLOCKINFO:
-                self.standard.by_block.update(
-                    _standard(self.data[item.start : item.end], item.width).by_block
-                )
+                self.standard = _standard(self.data[item.start : item.end], item.width)
             elif item.id == _TYPES:
                 self.type_table = item
             elif item.id == _CONSTANTS:
-                self._read_constants(item)
+                self.constants.append(self._content(item))
             elif item.id == _METADATA:
-                self._read_metadata(item)
+                self.metadata.append(self._content(item))
 
-    def _read_module_record(self, record: Record) -> None:
+    def _content(self, block: Block) -> Content:
+        abbreviations = tuple(self.standard.by_block.get(block.id, ()))
+        return Content(self.data[block.start : block.end], block.width, abbreviations)
+
+    def _read_record(self, record: Record) -> None:
         if record.code in (_GLOBALVAR, _FUNCTION, _ALIAS, _IFUNC, _OLD_ALIAS):
             self.globals.append(record)
         elif record.code == _VERSION and record.operands[0] < 2:
             raise BitstreamError(
                 f"expected module version 2 (LLVM 5 or newer), found {record.operands[0]}"
             )
-
-    def _read_constants(self, block: Block) -> None:
-        abbreviations = tuple(self.standard.by_block.get(_CONSTANTS, ()))
-        for record in _run(self.data[block.start : block.end], block.width, abbreviations):
-            if record.code == _SETTYPE:
-                continue
-            if record.code == _INTEGER:
-                encoded = record.operands[0]  # the sign is in the lowest bit
-                self.constants.append(-(encoded >> 1) if encoded & 1 else encoded >> 1)
-            else:
-                self.constants.append(0 if record.code == _NULL else None)
-
-    def _read_metadata(self, block: Block) -> None:
-        content = self.data[block.start : block.end]
-        bits = Bits(content)
-        abbreviations = list(self.standard.by_block.get(_METADATA, ()))
-        head, ended = read_run(bits, block.width, abbreviations, until=_STRINGS)
-        if head and head[-1].code == _STRINGS:
-            self.metadata.strings = _strings(head.pop())
-        self._add_metadata(head)
-        if not ended:
-            # Strings end on a whole word; what follows is alike in many kernels.
-            rest = content[bits.position // 8 :]
-            self._add_metadata(_run(rest, block.width, tuple(abbreviations)))
-
-    def _add_metadata(self, run: list[Record]) -> None:
-        table = self.metadata
-        name = ""
-        for record in run:
-            if record.code == _NAME:
-                name = bytes(record.operands).decode(errors="replace")
-            elif record.code == _NAMED_NODE:
-                table.named[name] = record.operands
-            elif record.code not in _UNNUMBERED:
-                table.records.append(record)
-
-    def _resolve(self) -> Module:
-        self.resolved_globals = tuple(self._global(record) for record in self.globals)
-        named: dict[str, list[Node]] = {}
-        for name, numbers in self.metadata.named.items():
-            if name.startswith("air."):
-                named[name] = [self._node(number) for number in numbers]
-        return Module(named, self.resolved_globals)
 
     def _global(self, record: Record) -> Global:
         offset, length = record.operands[:2]
@@ -246,51 +171,3 @@ class _Reader:
         if number >= len(types):
             raise BitstreamError(f"type {number} is used but not defined")
         return types[number]
-
-    def _node(self, number: int) -> Node:
-        found = self._metadata_value(number, 0)
-        return found if isinstance(found, tuple) else (found,)
-
-    def _metadata_value(self, number: int, depth: int) -> Value:
-        table = self.metadata
-        if number < len(table.strings):
-            return table.strings[number]
-        number -= len(table.strings)
-        if number >= len(table.records):
-            raise BitstreamError(f"metadata {number} is used but not defined")
-        record = table.records[number]
-        if record.code == _VALUE:
-            return self._value(record.operands[1])
-        if record.code == _STRING_OLD:
-            return bytes(record.operands).decode(errors="replace")
-        if record.code not in (_NODE, _DISTINCT_NODE):
-            return None
-        self.nodes += 1
-        if depth > _MAXIMUM_DEPTH or self.nodes > _MAXIMUM_NODES:
-            raise BitstreamError("metadata is nested too deeply")
-        # An operand is stored plus one; 0 stands for an absent one.
-        return tuple(
-            self._metadata_value(operand - 1, depth + 1) if operand else None
-            for operand in record.operands
-        )
-
-    def _value(self, number: int) -> Value:
-        if number < len(self.resolved_globals):
-            return self.resolved_globals[number]
-        number -= len(self.resolved_globals)
-        return self.constants[number] if number < len(self.constants) else None
-
-
-def _strings(record: Record) -> list[str]:
-    """The string table: lengths in chunks of 6 bits, then, from an offset, the characters."""
-    count, offset = record.operands[:2]
-    blob = record.blob
-    if offset > len(blob):
-        raise BitstreamError(f"strings begin at {offset}, after {len(blob)} bytes")
-    strings: list[str] = []
-    for length in Bits(blob[:offset]).numbers(count):
-        if offset + length > len(blob):
-            raise BitstreamError(f"a string ends at {offset + length}, after {len(blob)} bytes")
-        strings.append(blob[offset : offset + length].decode(errors="replace"))
-        offset += length
-    return strings

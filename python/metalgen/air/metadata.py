@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import cast
 
-from metalgen.air.bitcode import Global, Module, Node, Value
+from metalgen.air.bitcode import Global, Module
 from metalgen.air.kernel_info import (
     Access,
     AddressSpace,
@@ -14,6 +15,7 @@ from metalgen.air.kernel_info import (
     FunctionConstant,
     KernelInfo,
 )
+from metalgen.air.nodes import GlobalNumber, Node, Value
 from metalgen.errors import MetallibError
 
 SPACES: dict[int, AddressSpace] = {1: "device", 2: "constant", 3: "threadgroup"}
@@ -49,16 +51,25 @@ _OPERANDS = {
 def kernel_info(module: Module, name: str) -> KernelInfo:
     """What `module` says about its kernel `name`; MetallibError if it says nothing usable."""
     for node in module.named.get("air.kernel", ()):
-        if len(node) >= 3 and isinstance(node[0], Global) and node[0].name == name:
-            arguments = node[2] if isinstance(node[2], tuple) else ()
+        if len(node) >= 3 and _global_name(module, node[0]) == name:
             return KernelInfo(
                 name=name,
-                arguments=tuple(_argument(argument) for argument in arguments),
+                arguments=_arguments(node[2]),
                 threadgroup_bytes=_threadgroup_bytes(module.globals),
                 constants=_constants(module),
                 max_total_threads=_max_total_threads(node[3:]),
             )
     raise MetallibError(f"bitcode of '{name}' does not describe it in !air.kernel")
+
+
+def _global_name(module: Module, value: Value) -> str | None:
+    return module.globals[value.number].name if isinstance(value, GlobalNumber) else None
+
+
+# Kernels made from one template share theirs.
+@functools.lru_cache(maxsize=512)
+def _arguments(nodes: Value) -> tuple[Argument, ...]:
+    return tuple(map(_argument, nodes)) if isinstance(nodes, tuple) else ()
 
 
 def _argument(node: Value) -> Argument:

@@ -71,6 +71,8 @@ class Metallib:
     """The kernels of one metallib; opening reads 88 bytes, `names` the list of functions."""
 
     def __init__(self, data: bytes, *, origin: str = "<bytes>") -> None:
+        self.path: str | None = None
+        self.offset = 0
         self._open(lambda offset, size: data[offset : offset + size], len(data), origin)
 
     @classmethod
@@ -82,6 +84,7 @@ class Metallib:
             raise MetallibError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
         self = cls.__new__(cls)
         weakref.finalize(self, os.close, descriptor)
+        self.path, self.offset = os.fspath(path), offset
         try:
             size = os.fstat(descriptor).st_size - offset
             self._open(lambda at, n: os.pread(descriptor, n, offset + at), size, os.fspath(path))

@@ -14,8 +14,8 @@ from metalgen.errors import MetalgenError
 from metalgen.files import write_whole
 
 
-def main() -> int:
-    """Compile the files named on the command line; 1 if there were errors, which are printed."""
+def main() -> None:
+    """Compile the files named on the command line; errors go to stderr, and the status is 1."""
     parser = argparse.ArgumentParser(prog="python -m metalgen.compiler")
     parser.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
     parser.add_argument("-o", dest="output", required=True, type=Path)
@@ -24,10 +24,8 @@ def main() -> int:
     try:
         write_whole(chosen.output, compile_files(chosen.sources, include_dirs=chosen.include_dirs))
     except (MetalgenError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
