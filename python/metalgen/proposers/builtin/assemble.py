@@ -1,0 +1,107 @@
+"""From lazily evaluated outputs to the source and launch plan of a candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metalgen.errors import UnsupportedError
+from metalgen.proposers.builtin.capture import identifier
+from metalgen.proposers.builtin.emit_elementwise import elementwise_kernel
+from metalgen.proposers.builtin.emit_product import product_kernel
+from metalgen.proposers.builtin.emit_rows import rows_kernel
+from metalgen.proposers.builtin.emit_scan import scan_kernel
+from metalgen.proposers.builtin.expressions import STORAGE_TYPES, Constant, compute_type
+from metalgen.proposers.builtin.fuse import Fusion
+from metalgen.proposers.builtin.kernel import Draft, Kernel
+from metalgen.proposers.builtin.naming import Names, name_tensors
+from metalgen.proposers.builtin.render import helper_functions
+from metalgen.proposers.builtin.sizes import plan_expression
+from metalgen.proposers.builtin.tensors import Table, Tensor
+from metalgen.proposers.builtin.text import literal_text
+from metalgen.proposers.builtin.variants import Variant
+
+MAX_STEPS = 256
+MAX_BUFFERS = 31
+_EMITTERS = {
+    "elementwise": elementwise_kernel,
+    "rows": rows_kernel,
+    "product": product_kernel,
+    "scan": scan_kernel,
+}
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A candidate's parts and a few words about it."""
+
+    source: str
+    plan: dict[str, Any]
+    summary: str
+
+
+def assemble(outputs: Sequence[Tensor], variant: Variant) -> Assembly:
+    """Fuse, write every kernel, and lay out the plan; UnsupportedError where a limit is passed."""
+    fusion = Fusion(outputs, fuse=variant.fuse)
+    if len(fusion.groups) > MAX_STEPS:
+        raise UnsupportedError(
+            f"not supported: {len(fusion.groups)} kernels would be needed, a plan holds"
+            f" {MAX_STEPS} steps (an unrolled loop? it must be one operator)"
+        )
+    name_tensors(fusion.memory.order)
+    taken = Names()
+    kernels = [_EMITTERS[group.kind](Draft(fusion, group, taken)) for group in fusion.groups]
+    for kernel in kernels:
+        if len(kernel.step["args"]) > MAX_BUFFERS:
+            raise UnsupportedError(
+                f"not supported: kernel '{kernel.name}' would need {len(kernel.step['args'])}"
+                f" buffers, Metal has {MAX_BUFFERS}"
+            )
+    return Assembly(_source(kernels), _plan(fusion, outputs, kernels), _summary(kernels))
+
+
+def _source(kernels: Sequence[Kernel]) -> str:
+    helpers = {name for kernel in kernels for name in kernel.helpers}
+    tables = {table.name: table for kernel in kernels for table in kernel.tables}
+    parts = ["#include <metal_stdlib>\nusing namespace metal;\n"]
+    parts += [_table(table) for table in tables.values()]
+    if helpers:
+        parts.append(helper_functions(helpers))
+    parts += [kernel.source.strip() + "\n" for kernel in kernels]
+    return "\n".join(parts)
+
+
+def _table(table: Table) -> str:
+    type_ = compute_type(table.dtype)
+    storage = STORAGE_TYPES[table.dtype]
+    values = ", ".join(literal_text(Constant(type_, value))[0] for value in table.values)
+    return f"constant {storage} {identifier(table.name)}[] = {{{values}}};\n"
+
+
+def _plan(fusion: Fusion, outputs: Sequence[Tensor], kernels: Sequence[Kernel]) -> dict[str, Any]:
+    results = {id(output) for output in outputs}
+    buffers = {
+        member.tensor.name: _allocation(member.tensor)
+        for group in fusion.groups
+        for member in group.members
+        if fusion.is_written(member.tensor) and id(member.tensor) not in results
+    }
+    return {
+        "buffers": buffers,
+        "outputs": {output.name: _allocation(output) for output in outputs},
+        "steps": [kernel.step for kernel in kernels],
+    }
+
+
+def _allocation(tensor: Tensor) -> dict[str, Any]:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return {"dtype": dtype, "shape": [plan_expression(size) for size in tensor.shape or ()]}
+
+
+def _summary(kernels: Sequence[Kernel]) -> str:
+    names = ", ".join(f"`{kernel.name}`" for kernel in kernels[:6])
+    more = f" and {len(kernels) - 6} more" if len(kernels) > 6 else ""
+    return f"{len(kernels)} kernel{'s' if len(kernels) != 1 else ''} ({names}{more})"
+
+
