@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metalgen.air import Function
+from metalgen.compiler.cache import cache_directory
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.diagnostics import Listing, failure
 from metalgen.compiler.emit import emit_functions
-from metalgen.compiler.headers import HEADERS, PREFIX, SUPPORT, include_headers
+from metalgen.compiler.headers import header_arguments
 from metalgen.compiler.includes import check_directives, check_files
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
@@ -75,10 +75,18 @@ def compile_to_air(
     listing = Listing(name, source, tuple(directories))
     if options.untrusted:
         check_directives(source, name)
-    preprocessed = _preprocess(source, name, directories, defines or {}, options, listing)
+    language = _language(options)
+    headers = header_arguments(language, cache_directory())
+    preprocessed = read_preprocessed(
+        _preprocess(source, listing, [*language, *headers.preprocessing], defines or {}),
+        name,
+        headers.directories,
+    )
     if options.untrusted:
-        check_files(preprocessed, name, directories)
-    preprocessed, translation, ir = _compile(preprocessed, options, listing)
+        check_files(preprocessed, name, (*directories, *headers.directories))
+    preprocessed, translation, ir = _compile(
+        preprocessed, [*language, *headers.compiling], options, listing
+    )
     complaints = Complaints()
     functions = emit_functions(ir, translation.entries, translation.constants, options, complaints)
     if complaints.found:
@@ -91,52 +99,37 @@ def compile_to_air(
 
 
 def _preprocess(
-    source: str,
-    name: str,
-    directories: list[str],
-    defines: Mapping[str, str],
-    options: CompileOptions,
-    listing: Listing,
-) -> Preprocessed:
+    source: str, listing: Listing, arguments: Sequence[str], defines: Mapping[str, str]
+) -> str:
+    """What the preprocessor writes; raises CompileError."""
     arguments = [
-        *_language(options),
+        *arguments,
         "-E",
         "-o",
         "-",
-        *(part for directory in directories for part in ("-I", directory)),
+        *(part for directory in listing.directories for part in ("-I", directory)),
         *(f"-D{key}={value}" for key, value in defines.items()),
-        "-include",
-        str(PREFIX),
     ]
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-    result = run_clang(arguments, f'#line 1 "{escaped}"\n{source}', name)
+    escaped = listing.name.replace("\\", "\\\\").replace('"', '\\"')
+    result = run_clang(arguments, f'#line 1 "{escaped}"\n{source}', listing.name)
     if result.returncode:
         raise failure(listing, None, None, [], result.errors)
-    return read_preprocessed(result.output, escaped, (HEADERS, SUPPORT))
-
-
-def _cache_directory() -> Path | None:
-    given = os.environ.get("METALGEN_CACHE_DIR")
-    try:
-        return Path(given) if given else Path.home() / ".cache" / "metalgen"
-    except RuntimeError:
-        return None  # no home directory
+    return result.output
 
 
 def _language(options: CompileOptions) -> list[str]:
     math = _FAST_MATH if options.math == "fast" else []
-    return [*_LANGUAGE, *math, "-internal-isystem", str(HEADERS)]
+    return [*_LANGUAGE, *math]
 
 
 def _compile(
-    preprocessed: Preprocessed, options: CompileOptions, listing: Listing
+    preprocessed: Preprocessed,
+    arguments: Sequence[str],
+    options: CompileOptions,
+    listing: Listing,
 ) -> tuple[Preprocessed, Translation, str]:
     """LLVM assembly; raises CompileError for what clang or the rewriting found wrong."""
-    arguments = [
-        *_language(options),
-        *_GENERATION,
-        *include_headers(_language(options), _cache_directory()),
-    ]
+    arguments = [*arguments, *_GENERATION]
     translation = rewrite(preprocessed, options.untrusted)
     result = run_clang(arguments, translation.rewritten.text, listing.name)
     waiting = list(REPAIRS)

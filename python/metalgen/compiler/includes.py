@@ -61,9 +61,9 @@ def _refusal(directive: str, rest: str) -> str | None:
     return None
 
 
-def check_files(preprocessed: Preprocessed, name: str, directories: Sequence[str]) -> None:
+def check_files(preprocessed: Preprocessed, name: str, directories: Sequence[str | Path]) -> None:
     """Raise CompileError if the preprocessor opened a file outside of the directories."""
-    allowed = (Path(__file__).resolve().parent, *(Path(directory) for directory in directories))
+    allowed = [Path(directory).resolve() for directory in directories]
     for file in preprocessed.files:
         resolved = Path(file).resolve()
         if file != name and not any(resolved.is_relative_to(directory) for directory in allowed):

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def find_zig() -> Path:
     return executable
 
 
-def run_clang(arguments: list[str], source: str, what: str) -> ClangResult:
+def run_clang(arguments: Sequence[str], source: str, what: str) -> ClangResult:
     """Run `clang -cc1` on `source`; `what` names the source in errors.
 
     Raises CompileError if clang takes longer than a minute and ToolchainError if it dies.
