@@ -88,7 +88,9 @@ def _loop(name: str, parameters: tuple[Type, ...], result: Type, lanes: int) -> 
             if lanes > 1:
                 lines.append(f"  %m{i} = bitcast {type_.ir} %b{i} to i32")
     values = [
-        f"i32 %m{i}" if t.element == "i1" and lanes > 1 else f"{t.ir} %{'b' if t.element == 'i1' else 'x'}{i}"
+        f"i32 %m{i}"
+        if t.element == "i1" and lanes > 1
+        else f"{t.ir} %{'b' if t.element == 'i1' else 'x'}{i}"
         for i, t in enumerate(parameters)
     ]
     boolean = result.element == "i1"
@@ -120,7 +122,9 @@ end:
 
 
 @functools.cache
-def _compiled_loop(name: str, lanes: int, cpu: str | None) -> tuple[Compiled, tuple[Type, ...], Type]:
+def _compiled_loop(
+    name: str, lanes: int, cpu: str | None
+) -> tuple[Compiled, tuple[Type, ...], Type]:
     scalar = resolve(name)
     assert scalar is not None, f"the runtime does not define {name}"
     assert scalar.result is not None
@@ -158,7 +162,9 @@ def from_bf16(patterns: np.ndarray) -> np.ndarray:
     return (patterns.astype(np.uint32) << 16).view(np.float32)
 
 
-def ulp_error(actual: np.ndarray, exact: np.ndarray, fraction_bits: int = 23, smallest: float = 2.0**-149) -> np.ndarray:
+def ulp_error(
+    actual: np.ndarray, exact: np.ndarray, fraction_bits: int = 23, smallest: float = 2.0**-149
+) -> np.ndarray:
     """|actual - exact| in units of the last place of `exact`; 0 where both are the same infinity or NaN."""
     actual, exact = actual.astype(np.float64), exact.astype(np.float64)
     with np.errstate(all="ignore"):
@@ -212,6 +218,8 @@ def call(name: str, *arguments: np.ndarray | int | bool, cpu: str | None = None)
     ]
     for array, type_ in zip(arrays, parameters, strict=True):
         assert type_.element == "ptr" or array.size == type_.lanes, (name, type_, array)
-    output = np.zeros(1 if result is None else result.lanes, DTYPES[result.element if result else "i32"])
+    output = np.zeros(
+        1 if result is None else result.lanes, DTYPES[result.element if result else "i32"]
+    )
     compiled.call("once", output, *arrays)
     return output

@@ -153,8 +153,12 @@ def test_a_shuffle_reads_the_lane_that_metal_names(group, kind, type_name):
         size = GROUPS[group]
         values = sample(type_name, seed)
         rng = np.random.default_rng(seed)
-        operands = rng.integers(0, size, 32 if lane_by_lane else 1).repeat(1 if lane_by_lane else 32)
-        result = call(f"v32.air.{group}_{kind}.{type_name}", values, operands.astype(np.int16), mask)
+        operands = rng.integers(0, size, 32 if lane_by_lane else 1).repeat(
+            1 if lane_by_lane else 32
+        )
+        result = call(
+            f"v32.air.{group}_{kind}.{type_name}", values, operands.astype(np.int16), mask
+        )
         expected = [values[source_lane(kind, lane, int(operands[lane]), size)] for lane in LANES]
         assert (result == np.array(expected)).all()
 
@@ -254,6 +258,8 @@ def test_the_table_says_how_many_lanes_each_result_has():
         assert function is not None, name
         assert function.result is not None
         # One bit for each lane counts as 32 lanes.
-        mask_of_lanes = stem == "is_first" or (name.startswith("air.quad") and stem in ("any", "all"))
+        mask_of_lanes = stem == "is_first" or (
+            name.startswith("air.quad") and stem in ("any", "all")
+        )
         lanes = 32 if mask_of_lanes else function.result.lanes
         assert (lanes == 1) == (shape == "uniform"), name

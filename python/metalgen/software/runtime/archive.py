@@ -63,7 +63,9 @@ def _compile(source: Path) -> tuple[bytes, list[str]]:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         reason = " ".join(result.stderr.split()) or f"exit status {result.returncode}"
-        raise ToolchainError(f"cannot compile {source.name} with the ziglang package's clang: {reason}")
+        raise ToolchainError(
+            f"cannot compile {source.name} with the ziglang package's clang: {reason}"
+        )
     module = llvm.parse_assembly(_host_neutral(result.stdout), llvm.create_context())
     return module.as_bitcode(), [f.name for f in module.functions if not f.is_declaration]
 
@@ -107,7 +109,9 @@ def _file() -> Path:
 
 def _cached() -> Path:
     """The archive for these sources in the cache, built if it is not there."""
-    digest = hashlib.sha256(" ".join((*_FLAGS, llvm.__name__, str(llvm.llvm_version_info))).encode())
+    digest = hashlib.sha256(
+        " ".join((*_FLAGS, llvm.__name__, str(llvm.llvm_version_info))).encode()
+    )
     for source in (*sorted(_SOURCES.iterdir()), Path(__file__)):
         digest.update(source.read_bytes())
     root = os.environ.get("METALGEN_CACHE_DIR") or Path.home() / ".cache" / "metalgen"

@@ -156,9 +156,7 @@ def _nextafter(code: Code, x: Value, y: Value) -> Value:
     top = constant(-(2 ** (integer.bits - 1)) + 1, integer)
     smallest = code.select(upwards, one, top)
     stepped = code.select(code.compare("fcmp oeq", x, zero), smallest, stepped)
-    moved = code.select(
-        code.compare("fcmp oeq", x, y), y, code.cast("bitcast", stepped, x.type)
-    )
+    moved = code.select(code.compare("fcmp oeq", x, y), y, code.cast("bitcast", stepped, x.type))
     return code.select(code.compare("fcmp uno", x, y), constant(nan, x.type), moved)
 
 
@@ -173,7 +171,10 @@ def _ilogb(code: Code, x: Value) -> Value:
 _FORMS: dict[str, _Form] = {
     **{name: _Form("T", _maths(name)) for name in _UNARY},
     **{name: _Form("TT", _maths(name)) for name in _BINARY},
-    **{name: _Form("T", _intrinsic(name)) for name in ("floor", "ceil", "trunc", "rint", "round", "sqrt")},
+    **{
+        name: _Form("T", _intrinsic(name))
+        for name in ("floor", "ceil", "trunc", "rint", "round", "sqrt")
+    },
     "fabs": _Form("T", _intrinsic("fabs"), native=True),
     "copysign": _Form("TT", _intrinsic("copysign"), native=True),
     "fma": _Form("TTT", _intrinsic("fma")),

@@ -109,9 +109,13 @@ def _low_ones(code: Code, bits: Value) -> Value:
     """2^bits - 1, all ones when `bits` is the width."""
     width = constant(bits.type.bits, bits.type)
     ones = constant(-1, bits.type)
-    shift = code.intrinsic("umin", code.binary("sub", width, bits), constant(bits.type.bits - 1, bits.type))
+    shift = code.intrinsic(
+        "umin", code.binary("sub", width, bits), constant(bits.type.bits - 1, bits.type)
+    )
     some = code.binary("lshr", ones, shift)
-    return code.select(code.compare("icmp eq", bits, constant(0, bits.type)), constant(0, bits.type), some)
+    return code.select(
+        code.compare("icmp eq", bits, constant(0, bits.type)), constant(0, bits.type), some
+    )
 
 
 def _extract_bits(code: Code, sign: str, x: Value, offset: Value, bits: Value) -> Value:
@@ -119,7 +123,11 @@ def _extract_bits(code: Code, sign: str, x: Value, offset: Value, bits: Value) -
     field = code.binary("and", code.binary("lshr", x, start), _low_ones(code, count))
     if sign == "u":
         return field
-    sign_bit = code.binary("xor", _low_ones(code, count), code.binary("lshr", _low_ones(code, count), constant(1, x.type)))
+    sign_bit = code.binary(
+        "xor",
+        _low_ones(code, count),
+        code.binary("lshr", _low_ones(code, count), constant(1, x.type)),
+    )
     return code.binary("sub", code.binary("xor", field, sign_bit), sign_bit)
 
 

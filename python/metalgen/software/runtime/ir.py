@@ -111,7 +111,9 @@ class Code:
         """`llvm.name`, overloaded on the first argument's type, which is also the result's."""
         overload = arguments[0].type
         listed = ", ".join(f"{value.type.ir} {value.text}" for value in arguments)
-        return self.let(f"call {overload.ir} @llvm.{name}.{overload.suffix}({listed}{flag})", overload)
+        return self.let(
+            f"call {overload.ir} @llvm.{name}.{overload.suffix}({listed}{flag})", overload
+        )
 
     def reduce(self, name: str, x: Value) -> Value:
         """`llvm.vector.reduce.name` of an integer vector."""

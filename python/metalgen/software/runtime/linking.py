@@ -62,14 +62,18 @@ def _definition(name: str, signature: str) -> tuple[str, dict[str, str]]:
     # SIMD-group function's operands and its mask.
     if parameters[: len(used)] != used or not signature.startswith(f"{result} ("):
         expected = f"{result} ({', '.join(used)})"
-        raise UnsupportedError(f"not supported: {name!r} declared as {signature!r}, not {expected!r}")
+        raise UnsupportedError(
+            f"not supported: {name!r} declared as {signature!r}, not {expected!r}"
+        )
     code = Code()
     arguments = [Value(f"%a{i}", type_) for i, type_ in enumerate(function.parameters)]
     value = function.emit(code, arguments)
     code.do("ret void" if value is None else f"ret {value.type.ir} {value.text}")
     listed = ", ".join(f"{type_} %a{i}" for i, type_ in enumerate(parameters))
     memory = " memory(none)" if function.pure else ""
-    head = f'define linkonce_odr {result} @"{name}"({listed}) alwaysinline nounwind willreturn{memory}'
+    head = (
+        f'define linkonce_odr {result} @"{name}"({listed}) alwaysinline nounwind willreturn{memory}'
+    )
     return "\n".join([f"{head} {{", *code.lines, "}"]), code.callees
 
 

@@ -1,9 +1,9 @@
 """From the name of a runtime function to its definition.
 
-    air.NAME                 one thread's form
-    v32.air.NAME             all 32 lanes of a SIMD-group: every type T is <32 x T>, i1 an i32 with a bit per lane;
-                             simd_ and quad_ functions take the mask of active lanes as a last argument
-    rowmajor.air.NAME        SIMD-group matrices as <64 x T>, row by row
+air.NAME                 one thread's form
+v32.air.NAME             all 32 lanes of a SIMD-group: every type T is <32 x T>, i1 an i32 with a bit per lane;
+                         simd_ and quad_ functions take the mask of active lanes as a last argument
+rowmajor.air.NAME        SIMD-group matrices as <64 x T>, row by row
 """
 
 from __future__ import annotations
@@ -168,6 +168,8 @@ def _with_masks(function: Function) -> Function:
         result = function.emit(code, opened)
         return code.cast("bitcast", result, mask) if result and result.type == lanes else result
 
-    parameters = tuple(mask if parameter == lanes else parameter for parameter in function.parameters)
+    parameters = tuple(
+        mask if parameter == lanes else parameter for parameter in function.parameters
+    )
     result = mask if function.result == lanes else function.result
     return Function(parameters, result, emit, function.pure)

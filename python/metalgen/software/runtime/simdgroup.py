@@ -97,13 +97,13 @@ def _quad_reduce(code: Code, operator: _Operator, x: Value, active: Value) -> Va
 
 def _shift_up(code: Code, operator: _Operator, x: Value, distance: int, group: int) -> Value:
     """Lane i gets lane i - distance of its group, or the identity."""
-    sources = [
-        lane - distance if lane % group >= distance else LANES + lane for lane in _LANES
-    ]
+    sources = [lane - distance if lane % group >= distance else LANES + lane for lane in _LANES]
     return code.shuffle(x, constant(operator.identity, x.type), sources)
 
 
-def _scan(code: Code, operator: _Operator, x: Value, active: Value, group: int, exclusive: bool) -> Value:
+def _scan(
+    code: Code, operator: _Operator, x: Value, active: Value, group: int, exclusive: bool
+) -> Value:
     """Hillis and Steele's scan within groups of lanes."""
     lanes = _contributions(code, operator, x, active)
     distance = 1
@@ -158,7 +158,9 @@ def _source_within(code: Code, kind: str, group: int, operand: Value) -> Value:
 
 def _shuffle(code: Code, kind: str, group: int, x: Value, operand: Value) -> Value:
     _, first = _lane_numbers(group)
-    return _permute_by(code, x, code.binary("or", _source_within(code, kind, group, operand), first))
+    return _permute_by(
+        code, x, code.binary("or", _source_within(code, kind, group, operand), first)
+    )
 
 
 def _shuffle_and_fill(
