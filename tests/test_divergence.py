@@ -1,4 +1,4 @@
-"""SIMD-group functions and barriers when some lanes are elsewhere, have returned, or never existed."""
+"""SIMD-group functions and barriers when some lanes are elsewhere, returned or never existed."""
 
 from __future__ import annotations
 

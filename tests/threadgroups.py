@@ -1,4 +1,4 @@
-"""AIR kernels written as text, and a dispatcher in ctypes that runs them without the native core."""
+"""AIR kernels written as text, and a dispatcher in ctypes that needs no native core."""
 
 from __future__ import annotations
 

@@ -21,14 +21,14 @@ STRAND = "metalgen.strand"
 AT_BARRIER = 0x7FFFFFFE
 RETURNED = 0x7FFFFFFF
 
-DECLARATIONS = (
-    "declare token @llvm.coro.id(i32, ptr, ptr, ptr)",
-    "declare i64 @llvm.coro.size.i64()",
-    "declare ptr @llvm.coro.begin(token, ptr)",
-    "declare i8 @llvm.coro.suspend(token, i1)",
-    "declare i1 @llvm.coro.end(ptr, i1, token)",
-    "declare void @llvm.coro.resume(ptr)",
-)
+DECLARATIONS = {
+    "llvm.coro.id": "declare token @llvm.coro.id(i32, ptr, ptr, ptr)",
+    "llvm.coro.size.i64": "declare i64 @llvm.coro.size.i64()",
+    "llvm.coro.begin": "declare ptr @llvm.coro.begin(token, ptr)",
+    "llvm.coro.suspend": "declare i8 @llvm.coro.suspend(token, i1)",
+    "llvm.coro.end": "declare void @llvm.coro.end(ptr, i1, token)",
+    "llvm.coro.resume": "declare void @llvm.coro.resume(ptr)",
+}
 _PARAMETERS = [
     Parameter(PTR, "%metalgen.threadgroup"),
     Parameter(PTR, "%metalgen.allocate"),
@@ -120,7 +120,7 @@ def _framed(blocks: list[Block]) -> list[Block]:
     )
     end = _written(
         [
-            "%metalgen.ended = call i1 @llvm.coro.end(ptr %metalgen.handle, i1 false, token none)",
+            "call void @llvm.coro.end(ptr %metalgen.handle, i1 false, token none)",
             "ret ptr %metalgen.handle",
         ]
     )

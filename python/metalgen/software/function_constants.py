@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from metalgen.errors import LaunchError, UnsupportedError
+from metalgen.errors import LaunchError
 from metalgen.software.signature import metadata_nodes
 
 Scalar = int | float | bool
@@ -115,33 +115,33 @@ def _with_initializer(
 
 
 def _literal(type_: str, value: Scalar | Sequence[Scalar]) -> str:
+    """`value` as an LLVM constant of `type_`; LaunchError where the type has no such value."""
     vector = _VECTOR.match(type_)
-    if vector is None:
-        return _scalar(type_, value)
-    if not isinstance(value, Sequence) or len(value) != int(vector[1]):
-        raise LaunchError(
-            f"a function constant of type {type_} needs {vector[1]} values: {value!r}"
-        )
-    return "<" + ", ".join(f"{vector[2]} {_scalar(vector[2], v)}" for v in value) + ">"
-
-
-def _scalar(type_: str, value: Scalar | Sequence[Scalar]) -> str:
-    if isinstance(value, Sequence):
-        raise LaunchError(f"a function constant of type {type_} needs one value, found {value!r}")
+    scalar_type = vector[2] if vector else type_
+    values = value if isinstance(value, Sequence) else [value]
     try:
-        match type_:
-            case "half":
-                return f"0xH{_bits('e', '<H', float(value)):04X}"
-            case "bfloat":
-                return f"0xR{_bits('f', '<I', float(value)) >> 16:04X}"
-            case "float":
-                (rounded,) = struct.unpack("<f", struct.pack("<f", float(value)))
-                return f"0x{_bits('d', '<Q', rounded):016X}"
-    except OverflowError as error:
-        raise LaunchError(f"a function constant of type {type_} cannot be {value!r}") from error
-    if type_.startswith("i") and value == int(value):
-        return str(int(value) & (1 << int(type_[1:])) - 1)
-    raise UnsupportedError(f"not supported: a function constant of type {type_} set to {value!r}")
+        literals = [_scalar(scalar_type, scalar) for scalar in values]
+    except (OverflowError, ValueError):
+        literals = []
+    if len(literals) != (int(vector[1]) if vector else 1):
+        raise LaunchError(f"a function constant of type {type_} cannot be {value!r}")
+    return "<" + ", ".join(f"{scalar_type} {v}" for v in literals) + ">" if vector else literals[0]
+
+
+def _scalar(type_: str, value: Scalar) -> str:
+    match type_:
+        case "half":
+            return f"0xH{_bits('e', '<H', float(value)):04X}"
+        case "bfloat":
+            return f"0xR{_bits('f', '<I', float(value)) >> 16:04X}"
+        case "float":
+            (rounded,) = struct.unpack("<f", struct.pack("<f", float(value)))
+            return f"0x{_bits('d', '<Q', rounded):016X}"
+    bits = int(type_.removeprefix("i"))
+    # The type does not tell signed from unsigned: either will do.
+    if value != int(value) or not -(1 << bits - 1) <= value < 1 << bits:
+        raise ValueError
+    return str(int(value) & (1 << bits) - 1)
 
 
 def _bits(float_format: str, integer_format: str, value: float) -> int:

@@ -13,6 +13,7 @@ from metalgen.software import abi, runtime
 from metalgen.software.coroutines import AT_BARRIER, DECLARATIONS, RETURNED, STRAND, make_coroutine
 from metalgen.software.entry import SIGNATURE, arguments, loop_over_threads
 from metalgen.software.ir import write_module
+from metalgen.software.ir.model import Module
 from metalgen.software.ir.passes import flatten_address_spaces
 from metalgen.software.matrices import narrow_matrices
 from metalgen.software.meetings import SLOT_BYTES, Meeting, is_meeting_name
@@ -28,20 +29,26 @@ def lower_to_coroutines(prepared: Prepared) -> str:
     narrow_matrices(prepared.function)
     given = arguments(prepared)
     meetings = make_coroutine(prepared.function)
-    declarations = prepared.module.declarations
-    for name in [name for name in declarations if is_meeting_name(name)]:
-        del declarations[name]
+    _declare_what_is_called(prepared.module, meetings)
     parts = [
         flatten_address_spaces(write_module(prepared.module)),
-        *DECLARATIONS,
-        f"declare i32 @llvm.vector.reduce.umin.v{_LANES}i32({_SITES})",
-        "declare i32 @llvm.cttz.i32(i32, i1)",
-        *sorted({runtime.declaration(name) for meeting in meetings for name in calls(meeting)}),
         *map(_meeting_function, meetings),
         _simdgroup_function(meetings),
         _entry(given.uniform, given.varying, given.values, meetings),
     ]
     return "\n".join(parts)
+
+
+def _declare_what_is_called(module: Module, meetings: Sequence[Meeting]) -> None:
+    declarations = module.declarations
+    for name in [name for name in declarations if is_meeting_name(name)]:
+        del declarations[name]
+    for meeting in meetings:
+        declarations.update((name, runtime.declaration(name)) for name in calls(meeting))
+    declarations.update(DECLARATIONS)
+    declarations["llvm.cttz.i32"] = "declare i32 @llvm.cttz.i32(i32, i1)"
+    minimum = f"llvm.vector.reduce.umin.v{_LANES}i32"
+    declarations[minimum] = f"declare i32 @{minimum}({_SITES})"
 
 
 def _meeting_function(meeting: Meeting) -> str:
