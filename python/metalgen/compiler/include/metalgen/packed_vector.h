@@ -19,7 +19,7 @@ struct packed_vec;
 #define __METAL_STORE(S, VALUE) \
   __vec whole = *this;          \
   whole.__v.S = VALUE;          \
-  *this = whole
+  __store(whole)
 
 template <typename T>
 struct packed_vec<T, 2> {
@@ -56,58 +56,5 @@ struct packed_vec<T, 4> {
 #pragma pop_macro("__METAL_REPEATED")
 #pragma pop_macro("__METAL_STORE")
 #pragma pop_macro("__METAL_LOAD")
-
-#define __METAL_PACKED_BINARY(RESULT, OP)                                              \
-  template <typename T, int N>                                                         \
-  METAL_FUNC constexpr RESULT operator OP(packed_vec<T, N> a, packed_vec<T, N> b) {    \
-    return vec<T, N>(a) OP vec<T, N>(b);                                               \
-  }                                                                                    \
-  template <typename T, int N>                                                         \
-  METAL_FUNC constexpr RESULT operator OP(packed_vec<T, N> a, __metal_operand<T, N> b) { \
-    return vec<T, N>(a) OP b;                                                          \
-  }                                                                                    \
-  template <typename T, int N>                                                         \
-  METAL_FUNC constexpr RESULT operator OP(__metal_operand<T, N> a, packed_vec<T, N> b) { \
-    return a OP vec<T, N>(b);                                                          \
-  }
-#define __METAL_PACKED_ASSIGN_IN(SPACE, OP)                                            \
-  template <typename T, int N>                                                         \
-  METAL_FUNC SPACE packed_vec<T, N>& operator OP##=(SPACE packed_vec<T, N>& a,         \
-                                                    __metal_operand<T, N> b) {         \
-    return a = vec<T, N>(a) OP b;                                                      \
-  }
-#define __METAL_PACKED_ARITHMETIC(OP)                                                  \
-  __METAL_PACKED_BINARY(vec<__METAL_COMMA(T, N)>, OP)                                  \
-  __METAL_PACKED_ASSIGN_IN(thread, OP)                                                 \
-  __METAL_PACKED_ASSIGN_IN(device, OP)                                                 \
-  __METAL_PACKED_ASSIGN_IN(threadgroup, OP)
-#define __METAL_COMMA(A, B) A, B
-#define __METAL_PACKED_COMPARE(OP) __METAL_PACKED_BINARY(vec<__METAL_COMMA(bool, N)>, OP)
-__METAL_PACKED_ARITHMETIC(+)
-__METAL_PACKED_ARITHMETIC(-)
-__METAL_PACKED_ARITHMETIC(*)
-__METAL_PACKED_ARITHMETIC(/)
-__METAL_PACKED_ARITHMETIC(%)
-__METAL_PACKED_ARITHMETIC(&)
-__METAL_PACKED_ARITHMETIC(|)
-__METAL_PACKED_ARITHMETIC(^)
-__METAL_PACKED_ARITHMETIC(<<)
-__METAL_PACKED_ARITHMETIC(>>)
-__METAL_PACKED_COMPARE(==)
-__METAL_PACKED_COMPARE(!=)
-__METAL_PACKED_COMPARE(<)
-__METAL_PACKED_COMPARE(>)
-__METAL_PACKED_COMPARE(<=)
-__METAL_PACKED_COMPARE(>=)
-#undef __METAL_PACKED_COMPARE
-#undef __METAL_COMMA
-#undef __METAL_PACKED_ARITHMETIC
-#undef __METAL_PACKED_ASSIGN_IN
-#undef __METAL_PACKED_BINARY
-
-template <typename T, int N>
-METAL_FUNC constexpr vec<T, N> operator-(packed_vec<T, N> a) {
-  return -vec<T, N>(a);
-}
 
 }  // namespace metal

@@ -2,17 +2,19 @@
 #pragma once
 
 // A property reads as a value of exactly the type named, so swizzles take part in template deduction like any vector.
-// Getters on temporaries are unqualified; setters have no such form, so assigning to a component of a temporary is refused.
+// The unqualified getter serves temporaries too; setters want an lvalue, so that assigning to a component of a temporary is
+// refused.
 #define __METAL_GETTER(TYPE, S, VALUE)                                       \
-  METAL_FUNC constexpr TYPE __get_##S() const thread& { return VALUE; }      \
-  METAL_FUNC constexpr TYPE __get_##S() const device& { return VALUE; }      \
-  METAL_FUNC constexpr TYPE __get_##S() const constant& { return VALUE; }    \
-  METAL_FUNC constexpr TYPE __get_##S() const threadgroup& { return VALUE; } \
-  METAL_FUNC constexpr TYPE __get_##S() const&& { return VALUE; }
+  METAL_FUNC constexpr TYPE __get_##S() const thread { return VALUE; }      \
+  METAL_FUNC constexpr TYPE __get_##S() const device { return VALUE; }      \
+  METAL_FUNC constexpr TYPE __get_##S() const constant { return VALUE; }    \
+  METAL_FUNC constexpr TYPE __get_##S() const threadgroup { return VALUE; } \
+  METAL_FUNC constexpr TYPE __get_##S() const { return VALUE; }
 #define __METAL_SETTER(TYPE, S, STATEMENT)                         \
   METAL_FUNC void __put_##S(TYPE value) thread& { STATEMENT; }     \
   METAL_FUNC void __put_##S(TYPE value) device& { STATEMENT; }     \
-  METAL_FUNC void __put_##S(TYPE value) threadgroup& { STATEMENT; }
+  METAL_FUNC void __put_##S(TYPE value) threadgroup& { STATEMENT; } \
+  METAL_FUNC void __put_##S(TYPE value) __generic& { STATEMENT; }
 
 #define __METAL_READABLE(TYPE, S, ALIAS)        \
   __declspec(property(get = __get_##S)) TYPE S; \
