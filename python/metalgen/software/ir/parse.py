@@ -20,6 +20,7 @@ from metalgen.software.ir.tokens import Tokens
 from metalgen.software.ir.types import Struct, Type
 
 _NUMBERED = re.compile(r"%(\d+)\b")
+_NUMBERED_LABEL = re.compile(r"^(\d+):", re.MULTILINE)
 _LABEL = re.compile(r'^("[^"]*"|[-\w$.]+):')
 
 
@@ -29,6 +30,8 @@ def parse_module(text: str) -> Module:
     Numbered values and types (`%7`) are renamed (`%.7`), so that instructions may be added and removed.
     Raises UnsupportedError for constructs that no AIR module has (inline assembly, exceptions ...).
     """
+    prefix = _unused_prefix(text)
+    text = _NUMBERED.sub(rf"%{prefix}\1", _NUMBERED_LABEL.sub(rf"{prefix}\1:", text))
     module = Module({}, {}, {}, {}, [], [])
     lines = iter(text.splitlines())
     for line in lines:
@@ -37,8 +40,8 @@ def parse_module(text: str) -> Module:
             for inner in lines:
                 if inner.startswith("}"):
                     break
-                body.append(_renumbered(inner))
-            function = _parse_function(_renumbered(line), body)
+                body.append(inner)
+            function = _parse_function(line, body, prefix)
             _resolve_extracted(function, module.structs)
             module.functions[function.name] = function
         else:
@@ -52,21 +55,23 @@ def _resolve_extracted(function: Function, structs: dict[str, Struct]) -> None:
             instruction.type = element_type(instruction.type, instruction.indices, structs)
 
 
-def _renumbered(line: str) -> str:
-    return _NUMBERED.sub(r"%.\1", line)
+def _unused_prefix(text: str) -> str:
+    """Dots enough that no name of the module is so many dots and a number."""
+    prefix = "."
+    while re.search(rf"%{re.escape(prefix)}\d", text):
+        prefix += "."
+    return prefix
 
 
 def _parse_top_level(line: str, module: Module) -> None:
     if line.startswith("@"):
-        variable = _parse_global(_renumbered(line))
+        variable = _parse_global(line)
         module.globals[variable.name] = variable
     elif line.startswith("declare "):
-        line = _renumbered(line)
         match = re.search(r'@("[^"]*"|[-\w$.]+)', line)
         assert match is not None
         module.declarations[unquoted(match[0])] = line
     elif line.startswith("%"):
-        line = _renumbered(line)
         module.header.append(line)
         name, _, definition = line.partition(" = type ")
         type_ = parse_type(Tokens(definition)) if definition != "opaque" else Struct(())
@@ -89,7 +94,7 @@ def _parse_global(line: str) -> GlobalVariable:
     return GlobalVariable(name, parse_type(tokens), int(space[1]) if space else 0, line)
 
 
-def _parse_function(head: str, body: list[str]) -> Function:
+def _parse_function(head: str, body: list[str], prefix_of_numbers: str) -> Function:
     tokens = Tokens(head)
     tokens.expect("define")
     prefix: list[str] = []
@@ -99,10 +104,10 @@ def _parse_function(head: str, body: list[str]) -> Function:
             prefix.append(tokens.balanced())
     return_type = parse_type(tokens)
     name = unquoted(tokens.next())
-    parameters = _parse_parameters(tokens)
+    parameters = _parse_parameters(tokens, prefix_of_numbers)
     suffix = tokens.rest().removesuffix("{").strip()
-    unnamed = sum(parameter.name.startswith("%.") for parameter in parameters)
-    blocks = _parse_blocks(body, f"%.{unnamed}")
+    unnamed = sum(p.name.startswith(f"%{prefix_of_numbers}") for p in parameters)
+    blocks = _parse_blocks(body, f"%{prefix_of_numbers}{unnamed}")
     return Function(name, return_type, parameters, blocks, " ".join(prefix), suffix)
 
 
@@ -113,13 +118,13 @@ def _starts_return_type(tokens: Tokens) -> bool:
     return _TYPE_START.match(tokens.peek()) is not None
 
 
-def _parse_parameters(tokens: Tokens) -> list[Parameter]:
+def _parse_parameters(tokens: Tokens, prefix: str) -> list[Parameter]:
     tokens.expect("(")
     parameters: list[Parameter] = []
     while not tokens.accept(")"):
         type_: Type = parse_type(tokens)
         attributes = parse_attributes(tokens)
-        name = tokens.next() if tokens.peek().startswith("%") else f"%.{len(parameters)}"
+        name = tokens.next() if tokens.peek().startswith("%") else f"%{prefix}{len(parameters)}"
         parameters.append(Parameter(type_, name, attributes))
         tokens.accept(",")
     return parameters
@@ -134,8 +139,7 @@ def _parse_blocks(lines: list[str], entry: str) -> list[Block]:
             continue
         label = _LABEL.match(line)
         if label:
-            name = label[1]
-            blocks.append(Block(f"%.{name}" if name.isdigit() else f"%{name}", []))
+            blocks.append(Block(f"%{label[1]}", []))
             continue
         if not blocks:
             blocks.append(Block(entry, []))
