@@ -67,14 +67,14 @@ class Cache:
             self._warn(error)
 
     def use(self) -> CacheUse:
-        """What the cache holds now."""
-        sizes = [status.st_size for _, status in self._files(*_SHARDS)]
+        """What the cache holds now, precompiled headers included."""
+        sizes = [status.st_size for _, status in self._files("", *_SHARDS)]
         return CacheUse(entries=len(sizes), bytes=sum(sizes))
 
     def clear(self) -> CacheUse:
         """Remove everything; what was there before."""
         before = self.use()
-        for path, _ in list(self._files(*_SHARDS)):
+        for path, _ in list(self._files("", *_SHARDS)):
             path.unlink(missing_ok=True)
         return before
 
@@ -100,7 +100,8 @@ class Cache:
                 for entry in found:
                     # Others may be removing entries as well.
                     with contextlib.suppress(FileNotFoundError):
-                        yield Path(entry.path), entry.stat(follow_symlinks=False)
+                        if not entry.is_dir(follow_symlinks=False):
+                            yield Path(entry.path), entry.stat(follow_symlinks=False)
 
     def _evict(self, kept: Path) -> None:
         """Bring the directory that `kept` was just written to back under its share of the limit."""
@@ -124,6 +125,8 @@ def cache_directory() -> Path:
     chosen = os.environ.get("METALGEN_CACHE_DIR")
     if chosen:
         return Path(chosen)
-    # Without a home directory "~" stays as it is, and the cache cannot be written to.
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
-    return Path(base) / "metalgen"
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(base or Path.home() / ".cache") / "metalgen"
+    except RuntimeError:
+        return Path(os.devnull)  # no home directory: nothing can be kept
