@@ -1,4 +1,4 @@
-"""Runs functions of the software device's runtime on NumPy arrays, compiled for this host or for a given processor."""
+"""Runs functions of the software device's runtime on NumPy arrays, compiled for a processor."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _compiled_loop(
 
 
 def apply(name: str, *arrays: np.ndarray, wide: bool = True, cpu: str | None = None) -> np.ndarray:
-    """Calls the scalar function `air.…` for each element, or its 32-wide form; arrays of one length."""
+    """Calls the scalar function `name` for each element, or its 32-wide form."""
     lanes = LANES if wide else 1
     compiled, parameters, result = _compiled_loop(name, lanes, cpu)
     count = arrays[0].size
@@ -165,7 +165,7 @@ def from_bf16(patterns: np.ndarray) -> np.ndarray:
 def ulp_error(
     actual: np.ndarray, exact: np.ndarray, fraction_bits: int = 23, smallest: float = 2.0**-149
 ) -> np.ndarray:
-    """|actual - exact| in units of the last place of `exact`; 0 where both are the same infinity or NaN."""
+    """|actual - exact| in units of the last place; 0 for the same infinity, or NaN twice."""
     actual, exact = actual.astype(np.float64), exact.astype(np.float64)
     with np.errstate(all="ignore"):
         exponent = np.floor(np.log2(np.abs(exact)))
@@ -206,7 +206,7 @@ def _compiled_call(name: str, cpu: str | None) -> tuple[Compiled, tuple[Type, ..
 
 
 def call(name: str, *arguments: np.ndarray | int | bool, cpu: str | None = None) -> np.ndarray:
-    """Calls `name` once, vectors and memory given as arrays; the result as an array of its lanes."""
+    """Calls `name` once, vectors and memory given as arrays; the result as an array of lanes."""
     compiled, parameters, result = _compiled_call(name, cpu)
     arrays = [
         argument

@@ -1,4 +1,4 @@
-"""Integer functions and conversions of the software device's runtime against Python's and NumPy's arithmetic."""
+"""Integer functions and conversions of the software device's runtime, in exact arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Atomics, matrices, packing and results through pointers of the software device's runtime; linking; soft float."""
+"""Atomics, matrices, packing, linking and soft float of the software device's runtime."""
 
 from __future__ import annotations
 

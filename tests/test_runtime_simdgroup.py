@@ -1,4 +1,4 @@
-"""SIMD-group functions of the software device's runtime against a NumPy model, for any mask of active lanes."""
+"""SIMD-group functions of the runtime against a NumPy model, for any mask of active lanes."""
 
 from __future__ import annotations
 

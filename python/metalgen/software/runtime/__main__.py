@@ -1,11 +1,11 @@
-"""`python -m metalgen.software.runtime OUTPUT`: builds the archive of the C++ part, which a wheel carries as maths.zip."""
+"""`python -m metalgen.software.runtime OUTPUT`: builds maths.zip, the C++ part a wheel carries."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from .archive import build
+from metalgen.software.runtime.archive import build
 
 if len(sys.argv) != 2:
     sys.exit("usage: python -m metalgen.software.runtime OUTPUT")

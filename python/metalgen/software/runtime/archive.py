@@ -1,7 +1,8 @@
-"""The C++ part (maths/*.cpp) as LLVM bitcode: built by clang once, kept in a file, loaded function group by group.
+"""The C++ part (maths/*.cpp) as LLVM bitcode: compiled once, kept in a file, loaded by group.
 
-The file is a zip archive with a bitcode module per C++ source and an index from function to module, so that a
-kernel links only the groups it calls. The wheel carries it; a checkout builds it on first use into a cache.
+The file is a zip archive with a bitcode module per C++ source and an index from function to
+module, so that a kernel links only the groups it calls. The wheel carries it; a checkout builds
+it on first use into a cache.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ def build(output: Path) -> None:
     """
     index: dict[str, str] = {}
     output.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=output.name)
+    handle, name = tempfile.mkstemp(dir=output.parent, prefix=output.name)
     os.close(handle)
+    temporary = Path(name)
     try:
         with zipfile.ZipFile(temporary, "w") as archive:
             for source in sorted(_SOURCES.glob("*.cpp")):
@@ -47,10 +49,10 @@ def build(output: Path) -> None:
                 archive.writestr(_entry(source.stem), bitcode)
                 index |= dict.fromkeys(names, source.stem)
             archive.writestr(_INDEX, json.dumps(index, indent=0))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, output)
+        temporary.chmod(0o644)  # a temporary file is its owner's alone
+        temporary.replace(output)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink()
         raise
 
 
@@ -75,7 +77,7 @@ _MODULE_LINES = re.compile(r"^(?:target |attributes #|source_filename|![\w.]+ =)
 _METADATA = re.compile(r"(?:, ![\w.]+ !\d+)+$", re.MULTILINE)
 _PURE_GROUP = re.compile(r"^attributes (#\d+) = \{.* memory\(none\)", re.MULTILINE)
 _DEFINITION = re.compile(
-    r"^define (?:dso_local |internal |linkonce_odr |hidden |comdat )*(?:spir_func )?(?P<head>[^\n]*\))"
+    r"^define (?:dso_local |internal |linkonce_odr |hidden |comdat |spir_func )*(?P<head>[^\n]*\))"
     r" (?:local_)?unnamed_addr (?P<group>#\d+)[^\n]*\{\n(?P<body>.*?)^\}",
     re.MULTILINE | re.DOTALL,
 )

@@ -1,12 +1,13 @@
 """Lane-wise conversions: `air.convert.KIND.TYPE.KIND.TYPE`, destination first.
 
-A float outside the integer type's range becomes its nearest value and NaN becomes 0; Metal leaves both undefined.
+A float outside the integer type's range becomes its nearest value and NaN becomes 0; Metal leaves
+both undefined.
 """
 
 from __future__ import annotations
 
-from .ir import Code, Function, Type, Value, constant
-from .rounding import narrow, widen
+from metalgen.software.runtime.ir import Code, Function, Type, Value, constant
+from metalgen.software.runtime.rounding import narrow, widen
 
 
 def _float_to_float(code: Code, x: Value, to: Type) -> Value:
@@ -38,7 +39,10 @@ def _integer_to_float(code: Code, x: Value, kind: str, to: Type) -> Value:
 
 
 def _away_from_false_tie(code: Code, single: Value, x: Value, kind: str) -> Value:
-    """Where rounding `x` to f32 led halfway between two bf16, a step back towards `x`, so as not to round twice."""
+    """Where rounding `x` to f32 led halfway between two bf16, a step back towards `x`.
+
+    Otherwise it would be rounded twice.
+    """
     pattern = code.cast("bitcast", single, single.type.of("i32"))
     tail = code.binary("and", pattern, constant(0xFFFF, pattern.type))
     tie = code.compare("icmp eq", tail, constant(0x8000, pattern.type))

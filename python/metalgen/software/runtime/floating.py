@@ -1,7 +1,7 @@
 """Lane-wise floating-point functions: `air.[fast_]NAME.TYPE`.
 
-f16 and bf16 forms compute in f32 and round once, except those marked native, which touch no fraction bits.
-fast_ forms are the precise ones.
+f16 and bf16 forms compute in f32 and round once, except those marked native, which touch no
+fraction bits. fast_ forms are the precise ones.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, nan
 
-from .ir import Code, Function, Type, Value, constant
-from .rounding import narrow, widen
+from metalgen.software.runtime.ir import Code, Function, Type, Value, constant
+from metalgen.software.runtime.rounding import narrow, widen
 
 Body = Callable[..., Value]
 
-# Functions of maths/*.cpp, by number of float parameters; NAME_1 is the scalar form and NAME_32 the wide one.
+# Functions of maths/*.cpp, by number of float parameters; NAME_1 is the scalar form and NAME_32
+# the wide one.
 _UNARY = """exp exp2 exp10 log log2 log10 sin cos tan sinpi cospi tanpi asin acos atan
             sinh cosh tanh asinh acosh atanh rsqrt""".split()
 _BINARY = "pow powr atan2 fmod".split()
@@ -35,7 +36,10 @@ def call_maths(code: Code, name: str, result: str, *arguments: Value) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """Parameters and result by letter: T the named type, i i32, b i1; `native` forms are not widened to f32."""
+    """Parameters and result by letter: T the named type, i i32, b i1.
+
+    `native` forms are not widened to f32.
+    """
 
     parameters: str
     body: Body
@@ -145,7 +149,7 @@ def _signbit(code: Code, x: Value) -> Value:
 
 
 def _nextafter(code: Code, x: Value, y: Value) -> Value:
-    """Neighbouring floats have neighbouring patterns; zero's neighbours are the smallest denormals."""
+    """Neighbouring floats have neighbouring patterns; zero's are the smallest denormals."""
     pattern = _pattern(code, x)
     integer = pattern.type
     one, zero = constant(1, integer), constant(0, x.type)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .ir import Code, Function, Type, Value, constant
+from metalgen.software.runtime.ir import Code, Function, Type, Value, constant
 
-# Called with the signedness, "s" or "u", which some names leave out because it does not matter to them.
+# Called with the signedness, "s" or "u", which some names leave out because it does not matter to
+# them.
 Body = Callable[..., Value]
 
 

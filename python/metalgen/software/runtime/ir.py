@@ -74,7 +74,7 @@ def vector_constant(values: list[int], element: str) -> Value:
 
 @dataclass
 class Code:
-    """The instructions of one function, in order; every method appends one and returns its value."""
+    """The instructions of one function, in order; methods append one and return its value."""
 
     lines: list[str] = field(default_factory=list)
     callees: dict[str, str] = field(default_factory=dict)  # functions of the C++ part: declarations
@@ -159,7 +159,10 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """How to define one function: the parameters its body uses (a declaration may have more), and the body."""
+    """How to define one function: its body and the parameters that uses.
+
+    A declaration may have more parameters at the end.
+    """
 
     parameters: tuple[Type, ...]
     result: Type | None

@@ -7,21 +7,20 @@ import functools
 import llvmlite.binding as llvm
 
 from metalgen.errors import UnsupportedError
-
-from .archive import bitcode_defining
-from .ir import Code, Type, Value
-from .names import resolve
-from .soft_float import provide_soft_float
+from metalgen.software.runtime.archive import bitcode_defining
+from metalgen.software.runtime.ir import Code, Type, Value
+from metalgen.software.runtime.names import resolve
+from metalgen.software.runtime.soft_float import provide_soft_float
 
 _PREFIXES = ("air.", "v32.air.", "rowmajor.air.")
 
 
 def link(module: llvm.ModuleRef, context: llvm.ContextRef) -> None:
-    """Defines every function of the runtime that `module`, of address space 0 throughout, declares and uses.
+    """Defines every function of the runtime that `module`, of address space 0 throughout, declares.
 
-    The definitions are linkonce_odr and mostly alwaysinline. What LLVM may call of its own accord to convert 16-bit
-    floats is made known to MCJIT. Raises UnsupportedError for an `air.` function that
-    the runtime lacks, or that is declared with other types than the runtime's.
+    The definitions are linkonce_odr and mostly alwaysinline. What LLVM may call of its own accord
+    to convert 16-bit floats is made known to MCJIT. Raises UnsupportedError for an `air.`
+    function that the runtime lacks, or that is declared with other types than the runtime's.
     """
     provide_soft_float()
     declared = {

@@ -1,13 +1,14 @@
-"""8x8 SIMD-group matrices held whole, as 64 elements row by row: `rowmajor.air.simdgroup_matrix_8x8_NAME`.
+"""8x8 SIMD-group matrices held whole, row by row: `rowmajor.air.simdgroup_matrix_8x8_NAME`.
 
-A product accumulates in f32, one fused multiply-add per column of A for all 64 elements, and is rounded once to
-the accumulator's type. In loads and stores the origin (column, row) counts in memory, before any transposition.
+A product accumulates in f32, one fused multiply-add per column of A for all 64 elements, and is
+rounded once to the accumulator's type. In loads and stores the origin (column, row) counts in
+memory, before any transposition.
 """
 
 from __future__ import annotations
 
-from .ir import Code, Function, Type, Value, constant
-from .rounding import narrow, widen
+from metalgen.software.runtime.ir import Code, Function, Type, Value, constant
+from metalgen.software.runtime.rounding import narrow, widen
 
 _SIDE = 8
 _CELLS = [(row, column) for row in range(_SIDE) for column in range(_SIDE)]
@@ -77,7 +78,7 @@ def _diagonal(code: Code, arguments: list[Value]) -> Value:
 
 
 def matrix_function(name: str, suffixes: tuple[Type, ...]) -> Function | None:
-    """The function `rowmajor.air.simdgroup_matrix_8x8_name.suffixes`; pointer suffixes are left out of `suffixes`."""
+    """The function `rowmajor.air.simdgroup_matrix_8x8_name.suffixes`, pointer suffixes left out."""
     if not suffixes or suffixes[0].lanes != 64 or not suffixes[0].is_float:
         return None
     matrix = suffixes[0]

@@ -1,14 +1,14 @@
-"""Scalar functions that touch memory: atomics, fences, coherent accesses, and results through pointers.
+"""Scalar functions that touch memory: atomics, fences, and results through pointers.
 
-Every atomic is sequentially consistent (loads acquire, stores release), whatever order it asks for: at least what
-was asked, and on most hosts no dearer.
+Every atomic is sequentially consistent (loads acquire, stores release), whatever order it asks
+for: at least what was asked, and on most hosts no dearer.
 """
 
 from __future__ import annotations
 
-from .floating import call_maths
-from .ir import Code, Function, Type, Value, constant
-from .rounding import narrow, widen
+from metalgen.software.runtime.floating import call_maths
+from metalgen.software.runtime.ir import Code, Function, Type, Value, constant
+from metalgen.software.runtime.rounding import narrow, widen
 
 _POINTER = Type("ptr")
 
@@ -38,7 +38,7 @@ def _modify(operation: str, type_: Type) -> Function:
 
 
 def _compare_exchange(type_: Type) -> Function:
-    """Returns what was there and writes it to `expected` too: the same value when they were equal."""
+    """Returns what was there and writes it to `expected` too: no change if it was equal."""
     integer = Type(f"i{type_.bits}")
 
     def emit(code: Code, arguments: list[Value]) -> Value:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from .conversion import conversion
-from .ir import Code, Function, Type, Value, constant
-from .rounding import narrow, widen
+from metalgen.software.runtime.conversion import conversion
+from metalgen.software.runtime.ir import Code, Function, Type, Value, constant
+from metalgen.software.runtime.rounding import narrow, widen
 
 _DOT = re.compile(r"(?:fast_)?dot\.v([234])(f32|f16|bf16)")
 _PACKING = re.compile(r"(un)?pack\.([us])norm(4x8|2x16)\.v([24])(f32|f16)")

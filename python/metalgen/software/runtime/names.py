@@ -1,8 +1,9 @@
 """From the name of a runtime function to its definition.
 
 air.NAME                 one thread's form
-v32.air.NAME             all 32 lanes of a SIMD-group: every type T is <32 x T>, i1 an i32 with a bit per lane;
-                         simd_ and quad_ functions take the mask of active lanes as a last argument
+v32.air.NAME             all 32 lanes of a SIMD-group: every type T is <32 x T>, i1 an i32 with a
+                         bit for each lane; simd_ and quad_ functions take the mask of active
+                         lanes as their last argument
 rowmajor.air.NAME        SIMD-group matrices as <64 x T>, row by row
 """
 
@@ -13,14 +14,19 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .conversion import conversion
-from .floating import floating_function
-from .integer import integer_function
-from .ir import LANES, Code, Function, Type, Value, constant
-from .matrix import matrix_function
-from .memory import FENCE, atomic_function, coherent_function, pointer_function
-from .mixing import mixing_function
-from .simdgroup import Shape, simdgroup_function
+from metalgen.software.runtime.conversion import conversion
+from metalgen.software.runtime.floating import floating_function
+from metalgen.software.runtime.integer import integer_function
+from metalgen.software.runtime.ir import LANES, Code, Function, Type, Value, constant
+from metalgen.software.runtime.matrix import matrix_function
+from metalgen.software.runtime.memory import (
+    FENCE,
+    atomic_function,
+    coherent_function,
+    pointer_function,
+)
+from metalgen.software.runtime.mixing import mixing_function
+from metalgen.software.runtime.simdgroup import Shape, simdgroup_function
 
 _WIDE = "v32."
 _ROW_MAJOR = "rowmajor."
@@ -31,7 +37,7 @@ _VARYING = """is_first prefix_inclusive_sum prefix_exclusive_sum prefix_inclusiv
     prefix_exclusive_product broadcast shuffle shuffle_up shuffle_down shuffle_xor shuffle_rotate_up
     shuffle_rotate_down shuffle_and_fill_up shuffle_and_fill_down"""
 
-# By name without type: whether the result is one scalar for the SIMD-group or a value for each lane.
+# By name without type: whether the result is one scalar for the SIMD-group or one for each lane.
 SIMDGROUP_FUNCTIONS: Mapping[str, Shape] = MappingProxyType(
     {
         **{f"air.simd_{name}": "uniform" for name in _UNIFORM.split()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ir import Code, Type, Value, constant
+from metalgen.software.runtime.ir import Code, Type, Value, constant
 
 
 def widen(code: Code, x: Value) -> Value:

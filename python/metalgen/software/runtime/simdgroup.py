@@ -1,22 +1,34 @@
-"""SIMD-group and quad-group functions over 32 lanes at once: `v32.air.simd_NAME(arguments..., i32 active)`.
+"""SIMD-group and quad-group functions: `v32.air.simd_NAME(arguments..., i32 active)`.
 
-`active` has a bit for each lane that executes the call. Other lanes contribute nothing; what a lane gets from an
-inactive one is that lane's value. f16 and bf16 reductions and scans accumulate in f32 and round once.
+`active` has a bit for each lane that executes the call. Other lanes contribute nothing; what a
+lane gets from an inactive one is that lane's value. f16 and bf16 reductions and scans accumulate
+in f32 and round once.
 """
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import nan
 from typing import Literal
 
-from .ir import LANES, Code, Function, Type, Value, constant, vector_constant
-from .rounding import narrow, widen
+from metalgen.software.runtime.ir import (
+    LANES,
+    Code,
+    Function,
+    Type,
+    Value,
+    constant,
+    vector_constant,
+)
+from metalgen.software.runtime.rounding import narrow, widen
 
 Shape = Literal["uniform", "varying"]
 
 _LANES = list(range(LANES))
+_PREFIX = re.compile(r"prefix_(inclusive|exclusive)_(sum|product)")
 _MASK = Type("i32")
 _INDEX = Type("i16", LANES)
 _DIRECTED = ("shuffle_up", "shuffle_down", "shuffle_rotate_up", "shuffle_rotate_down")
@@ -24,7 +36,7 @@ _DIRECTED = ("shuffle_up", "shuffle_down", "shuffle_rotate_up", "shuffle_rotate_
 
 @dataclass(frozen=True, slots=True)
 class _Operator:
-    """An associative operation and its identity, for a signedness ("f" for floats) and an element type."""
+    """An associative operation and its identity."""
 
     instruction: str  # "add", or an intrinsic as in "@smin"
     identity: float
@@ -102,7 +114,7 @@ def _shift_up(code: Code, operator: _Operator, x: Value, distance: int, group: i
 
 
 def _scan(
-    code: Code, operator: _Operator, x: Value, active: Value, group: int, exclusive: bool
+    code: Code, *, operator: _Operator, x: Value, active: Value, group: int, exclusive: bool
 ) -> Value:
     """Hillis and Steele's scan within groups of lanes."""
     lanes = _contributions(code, operator, x, active)
@@ -118,8 +130,8 @@ def _scan(
 def _permute_by(code: Code, x: Value, sources: Value) -> Value:
     """Lane i gets lane sources[i] of x.
 
-    By way of memory: LLVM makes one shuffle of it where the sources are constant and one load where they are the
-    same, and would store x anew for each variable extractelement.
+    By way of memory: LLVM makes one shuffle of it where the sources are constant and one load
+    where they are the same, and would store x anew for each variable extractelement.
     """
     memory = code.let(f"alloca {x.type.ir}, align 16", Type("ptr"))
     code.do(f"store {x.type.ir} {x.text}, ptr {memory.text}, align 16")
@@ -141,7 +153,7 @@ def _lane_numbers(group: int) -> tuple[Value, Value]:
 
 
 def _source_within(code: Code, kind: str, group: int, operand: Value) -> Value:
-    """The lane of its group from which each lane of a shuffle reads; its own beyond the group's ends."""
+    """The lane of its group that each lane reads; itself beyond the group's ends."""
     within, _ = _lane_numbers(group)
     ring = constant(group - 1, _INDEX)
     if kind in ("shuffle", "broadcast"):
@@ -166,7 +178,7 @@ def _shuffle(code: Code, kind: str, group: int, x: Value, operand: Value) -> Val
 def _shuffle_and_fill(
     code: Code, kind: str, group: int, x: Value, filling: Value, delta: Value, modulo: Value
 ) -> Value:
-    """A shuffle up or down within each vector of `modulo` lanes, whose missing lanes come from `filling`."""
+    """A shuffle within each vector of `modulo` lanes; what is missing comes from `filling`."""
     lane = vector_constant(_LANES, "i16")
     modulo = code.intrinsic("umin", modulo, constant(group, _INDEX))
     ring = code.binary("sub", modulo, constant(1, _INDEX))
@@ -245,12 +257,12 @@ def _typed(group: int, name: str, sign: str, element: Type) -> Function | None:
     operator = _operator(name, sign, type_)
     if operator is not None:
         return _reduction(group, operator, type_)
-    for prefix, exclusive in (("prefix_inclusive_", False), ("prefix_exclusive_", True)):
-        scanned = _operator(name.removeprefix(prefix), sign, type_)
-        if name.startswith(prefix) and name.removeprefix(prefix) in ("sum", "product") and scanned:
-            return _function(
-                (type_,), type_, lambda c, a: _scan(c, scanned, a[0], a[1], group, exclusive)
-            )
+    scan = _PREFIX.fullmatch(name)
+    scanned = None if scan is None else _operator(scan[2], sign, type_)
+    if scan is not None and scanned is not None:
+        exclusive = scan[1] == "exclusive"
+        body = functools.partial(_scan, operator=scanned, group=group, exclusive=exclusive)
+        return _function((type_,), type_, lambda code, a: body(code, x=a[0], active=a[1]))
     return _permutation(group, name, type_)
 
 

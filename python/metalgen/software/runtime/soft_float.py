@@ -1,4 +1,4 @@
-"""Conversions of 16-bit floats that LLVM's code generator calls on processors without instructions for them."""
+"""Conversions of 16-bit floats that LLVM calls on processors without instructions for them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 
 import llvmlite.binding as llvm
 
-from .archive import bitcode_defining
+from metalgen.software.runtime.archive import bitcode_defining
 
 _NAMES = ("__truncsfhf2", "__truncdfhf2", "__truncsfbf2", "__truncdfbf2", "__extendhfsf2")
 
@@ -15,7 +15,8 @@ _NAMES = ("__truncsfhf2", "__truncdfhf2", "__truncsfbf2", "__truncdfbf2", "__ext
 def provide_soft_float() -> llvm.ExecutionEngine:
     """Compile the conversions for this process and let every later MCJIT engine find them.
 
-    The calls appear only while code is generated, too late for linking; libgcc has them from version 12 on.
+    The calls appear only while code is generated, too late for linking; libgcc has them from
+    version 12 on.
     """
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

@@ -16,7 +16,8 @@ Long<D> exponent_of(D x) {
   return (__builtin_bit_cast(Long<D>, x) >> 52) - 1023;
 }
 
-// Long division, 28 bits of the quotient at a time: each partial product is exact in double precision.
+// Long division, 28 bits of the quotient at a time: each partial product is exact in double
+// precision.
 template <class T>
 T fmod(T x, T y) {
   Double<T> rest = to_double(abs(x));

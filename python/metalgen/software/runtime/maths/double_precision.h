@@ -1,4 +1,5 @@
-// Logarithm and exponential in double precision, for functions whose single-precision result needs the guard bits.
+// Logarithm and exponential in double precision, for functions whose single-precision result needs
+// the guard bits.
 
 #pragma once
 
@@ -15,8 +16,8 @@ D log_normal(D x) {
   const D s = (m - 1.0) / (m + 1.0);
   const D z = s * s;
   // Minimax on |s| <= 0.1716 of (2 artanh s - 2s) / s³.
-  const D p = polynomial(z, 0x1.5555555553953p-1, 0x1.999999a298525p-2, 0x1.249241745e68fp-2, 0x1.c7227a1147b5dp-3,
-                         0x1.732be1ce6f867p-3, 0x1.587ad65d42c9dp-3);
+  const D p = polynomial(z, 0x1.5555555553953p-1, 0x1.999999a298525p-2, 0x1.249241745e68fp-2,
+                         0x1.c7227a1147b5dp-3, 0x1.732be1ce6f867p-3, 0x1.587ad65d42c9dp-3);
   return to_double(exponent) * 0x1.62e42fefa39efp-1 + (s * z * p + 2.0 * s);
 }
 
@@ -25,10 +26,11 @@ template <class D>
 D exp2_bounded(D x) {
   const Nearest<D> n = nearest_product(x, 1.0);
   const D r = x - n.value;
-  const D p = polynomial(r, 0x1.62e42fefa37d0p-1, 0x1.ebfbdff81bda3p-3, 0x1.c6b08d70c8c59p-5, 0x1.3b2ab7241df70p-7,
-                         0x1.5d87fd9323c4fp-10, 0x1.430897dab8149p-13, 0x1.ffce307dfbd9ap-17, 0x1.63e6b4083df90p-20,
-                         0x1.b3ddd57c6c71bp-24);
-  const Long<D> factor = (__builtin_bit_cast(Long<D>, n.shifted) + 1023) << 52;  // 2^n: the low bits of shifted are n
+  const D p = polynomial(r, 0x1.62e42fefa37d0p-1, 0x1.ebfbdff81bda3p-3, 0x1.c6b08d70c8c59p-5,
+                         0x1.3b2ab7241df70p-7, 0x1.5d87fd9323c4fp-10, 0x1.430897dab8149p-13,
+                         0x1.ffce307dfbd9ap-17, 0x1.63e6b4083df90p-20, 0x1.b3ddd57c6c71bp-24);
+  const Long<D> factor = (__builtin_bit_cast(Long<D>, n.shifted) + 1023)
+                         << 52;  // 2^n: the low bits of shifted are n
   return (r * p + 1.0) * __builtin_bit_cast(D, factor);
 }
 

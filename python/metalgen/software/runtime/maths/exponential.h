@@ -12,7 +12,8 @@ T power_of_two(Int<T> n) {
   return from_bits<T>((n + 127) << 23);
 }
 
-// p · 2^n for any n in [-252, 254], rounded once where the result is denormal: two factors, since one may not exist.
+// p · 2^n for any n in [-252, 254], rounded once where the result is denormal: two factors, since
+// one may not exist.
 template <class T>
 T scale(T p, Int<T> n) {
   const Int<T> half = n >> 1;
@@ -37,10 +38,11 @@ template <class T>
 T scaled_exp(T x, int exponent) {
   x = clamp(x, -105.0f, 90.0f);
   const Nearest<T> n = nearest_product(x, 0x1.715476p0f);  // 1 / ln 2
-  T r = x - n.value * 0x1.62ep-1f;                         // ln 2 in two parts, the first of 14 bits: n times it is exact
+  T r = x - n.value * 0x1.62ep-1f;  // ln 2 in two parts, the first of 14 bits: n times it is exact
   r = r - n.value * 0x1.0bfbe8p-15f;
   // Minimax on |r| <= ln 2 / 2 of (e^r - 1 - r) / r².
-  const T p = polynomial(r, 0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f2p-5f, 0x1.1239e2p-7f, 0x1.6a244ap-10f);
+  const T p = polynomial(r, 0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f2p-5f, 0x1.1239e2p-7f,
+                         0x1.6a244ap-10f);
   return scale(T((r * r * p + r) + 1.0f), Int<T>(integer_part(n.shifted) + exponent));
 }
 

@@ -15,7 +15,8 @@ T half_exp(T x) {
 template <class T>
 T sinh(T x) {
   const T e = half_exp(x);
-  const T small = odd(x, polynomial(T(x * x), 0x1.555556p-3f, 0x1.111134p-7f, 0x1.9ffe92p-13f, 0x1.7a15b8p-19f));
+  const T small = odd(
+      x, polynomial(T(x * x), 0x1.555556p-3f, 0x1.111134p-7f, 0x1.9ffe92p-13f, 0x1.7a15b8p-19f));
   return select(abs(x) < 1, small, copy_sign(T(e - 0.25f / e), x));
 }
 
@@ -28,8 +29,8 @@ T cosh(T x) {
 template <class T>
 T tanh(T x) {
   const T a = abs(x);
-  const T small = odd(x, polynomial(T(x * x), -0x1.555554p-2f, 0x1.111066p-3f, -0x1.b9ee9p-5f, 0x1.638b56p-6f,
-                                    -0x1.0bf4fp-7f, 0x1.18e1b8p-9f));
+  const T small = odd(x, polynomial(T(x * x), -0x1.555554p-2f, 0x1.111066p-3f, -0x1.b9ee9p-5f,
+                                    0x1.638b56p-6f, -0x1.0bf4fp-7f, 0x1.18e1b8p-9f));
   const T large = 1.0f - 2.0f / (scaled_exp(T(a + a), 0) + 1.0f);
   return select(a < 0.625f, small, copy_sign(large, x));
 }

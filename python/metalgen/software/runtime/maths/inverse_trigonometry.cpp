@@ -11,8 +11,8 @@ constexpr float kPiLow = -0x1.777a5cp-24f;  // π - kPi
 // asin x for |x| <= 1/2: minimax of (asin x - x) / x³.
 template <class T>
 T asin_small(T x) {
-  return odd(x, polynomial(T(x * x), 0x1.55554cp-3f, 0x1.33387cp-4f, 0x1.6caed2p-5f, 0x1.04919ap-5f, 0x1.d92018p-7f,
-                           0x1.335598p-5f));
+  return odd(x, polynomial(T(x * x), 0x1.55554cp-3f, 0x1.33387cp-4f, 0x1.6caed2p-5f, 0x1.04919ap-5f,
+                           0x1.d92018p-7f, 0x1.335598p-5f));
 }
 
 // sqrt((1 - a) / 2), for which asin a = π/2 - 2 asin of it; the difference is exact for a >= 1/2.
@@ -47,7 +47,8 @@ T atan_octant(T numerator, T denominator) {
   const T top = select(steep, T(numerator - denominator), numerator);
   const T bottom = select(steep, T(numerator + denominator), denominator);
   const T t = top / bottom;
-  const T tail = polynomial(T(t * t), -0x1.55554ap-2f, 0x1.999188p-3f, -0x1.23b3f8p-3f, 0x1.b1d9fp-4f, -0x1.f18cap-5f);
+  const T tail = polynomial(T(t * t), -0x1.55554ap-2f, 0x1.999188p-3f, -0x1.23b3f8p-3f,
+                            0x1.b1d9fp-4f, -0x1.f18cap-5f);
   const T angle = odd(t, tail);
   return select(steep, T(kPi / 4 + (angle + kPiLow / 4)), angle);
 }
@@ -67,13 +68,15 @@ template <class T>
 T atan2(T y, T x) {
   // Scaled so that sums neither overflow nor lose denormals.
   const T larger = __builtin_elementwise_maxnum(abs(x), abs(y));
-  const T factor = select(larger > 0x1p100f, T(0x1p-30f), select(larger < 0x1p-60f, T(0x1p60f), T(1)));
+  const T factor =
+      select(larger > 0x1p100f, T(0x1p-30f), select(larger < 0x1p-60f, T(0x1p60f), T(1)));
   const T ax = abs(x) * factor, ay = abs(y) * factor;
   const auto steep = ay > ax;
   T numerator = select(steep, ax, ay);
   T denominator = select(steep, ay, ax);
   numerator = select(numerator == kInfinity, T(1), numerator);  // both infinite: 45 degrees
-  denominator = select(denominator == kInfinity, select(numerator == 1.0f, T(1), denominator), denominator);
+  denominator =
+      select(denominator == kInfinity, select(numerator == 1.0f, T(1), denominator), denominator);
   denominator = select(denominator == 0, T(1), denominator);  // both zero
   T angle = atan_octant(numerator, denominator);
   angle = select(steep, T(kPi / 2 - (angle - kPiLow / 2)), angle);

@@ -1,8 +1,8 @@
 // One lane or thirty-two: the types and operations that let every function here be written once.
 //
-// `T` is `float` or `float32`, a vector with a lane for each thread of a SIMD-group. The sources are compiled
-// with -ffp-contract=on: `a * b + c` within one expression is one FMA where the host has it, so constants
-// are split such that no result depends on the fusion.
+// `T` is `float` or `float32`, a vector with a lane for each thread of a SIMD-group. The sources
+// are compiled with -ffp-contract=on: `a * b + c` within one expression is one FMA where the host
+// has it, so constants are split such that no result depends on the fusion.
 
 #pragma once
 
@@ -68,13 +68,17 @@ inline float32 to_float(double32 x) { return __builtin_convertvector(x, float32)
 inline float to_float(int x) { return static_cast<float>(x); }
 inline float32 to_float(Vector32<int> x) { return __builtin_convertvector(x, float32); }
 inline long to_long(int x) { return x; }
-inline Vector32<long> to_long(Vector32<int> x) { return __builtin_convertvector(x, Vector32<long>); }
+inline Vector32<long> to_long(Vector32<int> x) {
+  return __builtin_convertvector(x, Vector32<long>);
+}
 inline double to_double(long x) { return static_cast<double>(x); }
 inline double32 to_double(Vector32<long> x) { return __builtin_convertvector(x, double32); }
 
 // The low 32 bits, which is what survives of a `double` whose fraction holds a small integer.
 inline int low_bits(long x) { return static_cast<int>(x); }
-inline Vector32<int> low_bits(Vector32<long> x) { return __builtin_convertvector(x, Vector32<int>); }
+inline Vector32<int> low_bits(Vector32<long> x) {
+  return __builtin_convertvector(x, Vector32<int>);
+}
 
 template <class Mask, class T>
 T select(Mask mask, T yes, T no) {
@@ -127,8 +131,8 @@ T odd(T x, T p) {
   return select(x == 0, x, x * (x * x * p) + x);
 }
 
-// The nearest integer of a `float` below 2²² or a `double` below 2⁵¹, as a number and in the low bits:
-// unlike a conversion to int this is defined for NaN, and one addition.
+// The nearest integer of a `float` below 2²² or a `double` below 2⁵¹, as a number and in the low
+// bits: unlike a conversion to int this is defined for NaN, and one addition.
 template <class T>
 struct Nearest {
   T value;

@@ -16,7 +16,8 @@ template <class T>
 Split<T> split(T x) {
   const auto denormal = x < 0x1p-126f;
   const Int<T> pattern = bits(select(denormal, T(x * 0x1p23f), x));
-  const Int<T> exponent = (pattern - __builtin_bit_cast(int, 0x1.6a09e6p-1f)) >> 23;  // √½ becomes exponent 0
+  const Int<T> exponent =
+      (pattern - __builtin_bit_cast(int, 0x1.6a09e6p-1f)) >> 23;  // √½ becomes exponent 0
   const T mantissa = from_bits<T>(pattern - (exponent << 23));
   return {to_float(exponent) - select(denormal, T(23.0f), T(0.0f)), mantissa - 1.0f};
 }
@@ -24,8 +25,8 @@ Split<T> split(T x) {
 // Minimax on f in [√½ - 1, √2 - 1] of log(1 + f) = f - f²/2 + f³ p(f), without the leading f.
 template <class T>
 T log1p_tail(T f) {
-  const T p = polynomial(f, 0x1.555554p-2f, -0x1.000228p-2f, 0x1.99a008p-3f, -0x1.547244p-3f, 0x1.22da14p-3f,
-                         -0x1.0d8544p-3f, 0x1.055ba6p-3f, -0x1.38b608p-4f);
+  const T p = polynomial(f, 0x1.555554p-2f, -0x1.000228p-2f, 0x1.99a008p-3f, -0x1.547244p-3f,
+                         0x1.22da14p-3f, -0x1.0d8544p-3f, 0x1.055ba6p-3f, -0x1.38b608p-4f);
   const T square = f * f;
   return f * square * p - 0.5f * square;
 }

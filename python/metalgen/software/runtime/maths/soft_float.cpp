@@ -16,7 +16,8 @@ unsigned short rounded_pattern(double x) {
   const long pattern = cast<long>(x);
   const long magnitude = pattern & ~(1l << 63);
   const long sign = pattern < 0 ? 1l << 15 : 0;
-  if (magnitude > 0x7ffl << 52) return static_cast<unsigned short>(sign | kInfinity | 1l << (kFractionBits - 1));
+  if (magnitude > 0x7ffl << 52)
+    return static_cast<unsigned short>(sign | kInfinity | 1l << (kFractionBits - 1));
   const int exponent = static_cast<int>(magnitude >> 52) - 1023;
   // Below the smallest normal number all numbers have its last place.
   const int bounded = exponent < 1 - kBias ? 1 - kBias : exponent;
@@ -41,8 +42,10 @@ __bf16 __truncsfbf2(float x) { return cast<__bf16>(rounded_pattern<8, 7>(x)); }
 float __extendhfsf2(_Float16 x) {
   const unsigned pattern = cast<unsigned short>(x);
   const unsigned magnitude = (pattern & 0x7fff) << 13;
-  const float finite = cast<float>(magnitude) * 0x1p112f;  // the difference of the exponents' biases
-  const unsigned result = magnitude >= 0x1fu << 23 ? magnitude | 0xffu << 23 : cast<unsigned>(finite);
+  const float finite =
+      cast<float>(magnitude) * 0x1p112f;  // the difference of the exponents' biases
+  const unsigned result =
+      magnitude >= 0x1fu << 23 ? magnitude | 0xffu << 23 : cast<unsigned>(finite);
   return cast<float>(result | (pattern & 0x8000) << 16);
 }
 }

@@ -16,22 +16,26 @@ struct Reduced {
 constexpr unsigned kTwoOverPi[] = {0,          0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0,
                                    0xdb629599, 0x3c439041, 0xfe5163ab, 0xdebbc561};
 
-// 64 bits of kTwoOverPi from bit `offset`, upper half and lower half of the window Payne and Hanek multiply by.
+// 64 bits of kTwoOverPi from bit `offset`, upper half and lower half of the window Payne and Hanek
+// multiply by.
 inline unsigned long window(unsigned offset) {
   const unsigned word = offset / 32, shift = offset % 32;
-  const unsigned long upper = static_cast<unsigned long>(kTwoOverPi[word]) << 32 | kTwoOverPi[word + 1];
+  const unsigned long upper =
+      static_cast<unsigned long>(kTwoOverPi[word]) << 32 | kTwoOverPi[word + 1];
   return shift == 0 ? upper : upper << shift | kTwoOverPi[word + 2] >> (32 - shift);
 }
 
-// Payne and Hanek's reduction ("Radian reduction for trigonometric functions", 1983) for |x| >= 2²⁰: the bits of
-// 2/π worth a whole turn or more after multiplication are left out, which leaves a 96 bit window times 24 bits.
+// Payne and Hanek's reduction ("Radian reduction for trigonometric functions", 1983) for |x| >=
+// 2²⁰: the bits of 2/π worth a whole turn or more after multiplication are left out, which leaves a
+// 96 bit window times 24 bits.
 inline Reduced<float> reduce_huge(float x) {
   const int pattern = bits(x) & 0x7fffffff;
   if (pattern >= 0x7f800000) return {kNaN, 0};
   const unsigned long mantissa = (pattern & 0x7fffff) | 0x800000;
   const unsigned offset = (pattern >> 23) - 150 + 30;
   const unsigned long high = window(offset), low = window(offset + 32) & 0xffffffff;
-  const unsigned long turns = mantissa * high + (mantissa * low >> 32);  // in units of 2⁻⁶² quadrants
+  const unsigned long turns =
+      mantissa * high + (mantissa * low >> 32);  // in units of 2⁻⁶² quadrants
   const unsigned long quadrant = (turns + (1ul << 61)) >> 62;
   const long fraction = static_cast<long>(turns - (quadrant << 62));
   const float r = static_cast<float>(static_cast<double>(fraction) * 0x1.921fb54442d18p-62);
@@ -43,7 +47,9 @@ template <class T>
 Reduced<T> reduce(T x) {
   const Double<T> wide = to_double(x);
   const Nearest<Double<T>> n = nearest_product(wide, 0x1.45f306dc9c883p-1);  // 2/π
-  Double<T> r = wide - n.value * 0x1.921fb544p0;  // π/2 in two parts, the first of 33 bits: exact for |n| < 2²⁰
+  Double<T> r =
+      wide -
+      n.value * 0x1.921fb544p0;  // π/2 in two parts, the first of 33 bits: exact for |n| < 2²⁰
   r = r - n.value * 0x1.0b4611a626331p-34;
   Reduced<T> reduced{to_float(r), low_bits(__builtin_bit_cast(Long<T>, n.shifted))};
   const auto huge = abs(x) < 0x1p20f ? Int<T>(0) : Int<T>(1);  // NaN too
@@ -77,7 +83,9 @@ SinCos<T> sin_cos_reduced(T r) {
 template <class T>
 SinCos<T> sin_cos_pi_reduced(T r) {
   const T z = r * r;
-  const T sin_tail = z * polynomial(z, -0x1.4abbcep2f, 0x1.466bbcp1f, -0x1.32cb0ap-1f, 0x1.4bdfaep-4f) - 0x1.777a5cp-24f;
+  const T sin_tail =
+      z * polynomial(z, -0x1.4abbcep2f, 0x1.466bbcp1f, -0x1.32cb0ap-1f, 0x1.4bdfaep-4f) -
+      0x1.777a5cp-24f;
   const T cos_tail = polynomial(z, -0x1.3bd3ccp2f, 0x1.03c1dep2f, -0x1.55c5dap0f, 0x1.d9d3dp-3f);
   return {select(r == 0, r, r * 0x1.921fb6p1f + r * sin_tail), z * cos_tail + 1.0f};
 }
@@ -88,7 +96,8 @@ SinCos<T> rotate(SinCos<T> at_r, Int<T> quadrant) {
   const auto odd_quadrant = (quadrant & 1) != 0;
   const T sin = select(odd_quadrant, at_r.cos, at_r.sin);
   const T cos = select(odd_quadrant, at_r.sin, at_r.cos);
-  return {from_bits<T>(bits(sin) ^ ((quadrant & 2) << 30)), from_bits<T>(bits(cos) ^ (((quadrant + 1) & 2) << 30))};
+  return {from_bits<T>(bits(sin) ^ ((quadrant & 2) << 30)),
+          from_bits<T>(bits(cos) ^ (((quadrant + 1) & 2) << 30))};
 }
 
 template <class T>
@@ -97,7 +106,8 @@ SinCos<T> sin_cos(T x) {
   return rotate(sin_cos_reduced(reduced.r), reduced.quadrant);
 }
 
-// x = quadrant / 2 + r, exact; from 2²² on every x is a multiple of 1/2, from 2²⁴ on an even integer.
+// x = quadrant / 2 + r, exact; from 2²² on every x is a multiple of 1/2, from 2²⁴ on an even
+// integer.
 template <class T>
 SinCos<T> sin_cos_pi(T x) {
   const T bounded = select(abs(x) < 0x1p24f, x, T(x * 0.0f));  // infinity becomes NaN
