@@ -267,9 +267,7 @@ def test_a_view_made_by_aten_does_not_expose_the_input(library):
             "the sizes of t, u depend on one another",
         ),
         (
-            plan(
-                launch("copy", "x", "y"), outputs={"y": {"dtype": "float16", "shape": "x.shape"}}
-            ),
+            plan(launch("copy", "x", "y"), outputs={"y": {"dtype": "float16", "shape": "x.shape"}}),
             LaunchError,
             "steps[0]: kernel 'copy': argument 'y'",
         ),

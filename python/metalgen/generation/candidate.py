@@ -14,7 +14,7 @@ from metalgen.generation.lenient_json import loads_leniently
 from metalgen.plan import LaunchPlan, parse_plan
 
 _FENCE = re.compile(
-    r"^[ \t]*(?P<mark>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n"
+    r"^(?:[ \t]|[-*>]|\d+\.)*(?P<mark>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n"
     r"(?P<body>.*?)(?:^[ \t]*(?P=mark)[ \t]*$|\Z)",
     re.MULTILINE | re.DOTALL,
 )
@@ -48,6 +48,7 @@ def parse_reply(text: str) -> Candidate:
     """
     if not text.strip():
         raise ProposalError("the reply is empty; expected a metal block and a json block")
+    text = text.replace("\r\n", "\n")
     blocks = list(_blocks(text))
     combined = _combined(blocks, text)
     if combined is not None:

@@ -15,6 +15,7 @@ _PIECE = re.compile(
     r"""|(?P<bracket>[{}\[\]])""",
     re.DOTALL,
 )
+MAX_DEPTH = 50
 _LITERALS = {"True": "true", "False": "false", "None": "null"}
 
 
@@ -33,6 +34,8 @@ def loads_leniently(text: str, start: int = 0) -> tuple[Any, int]:
             depth += 1 if match["bracket"] in "{[" else -1
             if depth == 0:
                 return _loads("".join(cleaned)), position
+            if depth > MAX_DEPTH:
+                break
     return None, start
 
 
