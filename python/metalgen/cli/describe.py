@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -49,7 +50,20 @@ def line(info: KernelInfo) -> str:
 
 def as_json(info: KernelInfo) -> str:
     """A kernel as one line of JSON, with the names of the fields of KernelInfo."""
-    return json.dumps(asdict(info))
+    values = {
+        "name": json.dumps(info.name),
+        "arguments": _arguments_as_json(info.arguments),
+        "threadgroup_bytes": json.dumps(info.threadgroup_bytes),
+        "constants": json.dumps([asdict(constant) for constant in info.constants]),
+        "max_total_threads": json.dumps(info.max_total_threads),
+    }
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in values.items()) + "}"
+
+
+# Kernels made from one template have the same arguments, which are most of the work.
+@functools.lru_cache(maxsize=512)
+def _arguments_as_json(arguments: tuple[Argument, ...]) -> str:
+    return json.dumps([asdict(argument) for argument in arguments])
 
 
 def members(fields: tuple[Field, ...], depth: int = 0) -> Iterator[tuple[int, int, str]]:
