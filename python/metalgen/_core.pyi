@@ -1,6 +1,6 @@
 # Types of the native core, src/bindings/module.cpp.
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 Extent = tuple[int, int, int]
 
@@ -44,6 +44,34 @@ class Pipeline:
         sources: tuple[Source, ...],
         geometry: Geometry,
         threadgroup_memory: tuple[tuple[int, int], ...] = (),
+    ) -> None: ...
+
+class QuickParameter:
+    def __init__(
+        self,
+        *,
+        index: int,
+        dtypes: frozenset[Any],
+        misalignment: int,
+        number: str,
+        tensors: bool,
+    ) -> None: ...
+
+class Signature:
+    def __init__(
+        self,
+        parameters: Sequence[QuickParameter],
+        tensor_types: tuple[type, ...],
+        resolve: Callable[[int, Any, Any, Any], Source],
+    ) -> None: ...
+    def dispatch(
+        self,
+        pipeline: Pipeline,
+        arguments: tuple[object, ...],
+        device: str,
+        casts: object,
+        geometry: Geometry,
+        threadgroup_memory: tuple[tuple[int, int], ...],
     ) -> None: ...
 
 class Library:

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include "apple/apple_device.h"
+#include "bindings/signature.h"
 #include "bindings/sources.h"
 #include "bindings/translator.h"
 #include "device.h"
@@ -103,6 +104,7 @@ PYBIND11_MODULE(_core, module) {
   metalgen::bind_geometry(module);
   metalgen::bind_pipeline(module);
   metalgen::bind_library(module);
+  metalgen::bind_signature(module);
   metalgen::bind_buffer(module);
   metalgen::bind_device(module);
 }

@@ -1,7 +1,6 @@
 // Reads launch arguments without allocating; the kernel then runs with the GIL released.
 #include "bindings/sources.h"
 
-#include <array>
 #include <string>
 
 #include "errors.h"
@@ -16,29 +15,6 @@ std::uintptr_t address_of(PyObject* object) {
   if (address == static_cast<std::size_t>(-1) && PyErr_Occurred()) throw py::error_already_set();
   return address;
 }
-
-Binding binding_of(std::uint32_t index, PyObject* source) {
-  if (PyLong_Check(source)) return {index, BoundMemory{address_of(source), 0}};
-  if (PyBytes_Check(source)) {
-    const auto* data = reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(source));
-    return {index, std::span(data, static_cast<std::size_t>(PyBytes_GET_SIZE(source)))};
-  }
-  if (PyTuple_Check(source) && PyTuple_GET_SIZE(source) == 2)
-    return {index, BoundMemory{address_of(PyTuple_GET_ITEM(source, 0)),
-                               address_of(PyTuple_GET_ITEM(source, 1))}};
-  throw LaunchError("buffer " + std::to_string(index) + " is given a " +
-                    Py_TYPE(source)->tp_name + ", expected an int, a pair of ints or bytes");
-}
-
-// A fixed number of items without a heap allocation.
-template <typename Item>
-struct Few {
-  std::array<Item, kMaxBuffers> items;
-  std::size_t count = 0;
-
-  void add(Item item) { items[count++] = item; }
-  std::span<const Item> span() const { return {items.data(), count}; }
-};
 
 void check_slots(std::size_t index, const char* kind) {
   if (index >= kMaxBuffers)
@@ -59,6 +35,21 @@ Few<Binding> bindings_of(const py::tuple& sources) {
   return bindings;
 }
 
+}  // namespace
+
+Binding binding_of(std::uint32_t index, PyObject* source) {
+  if (PyLong_Check(source)) return {index, BoundMemory{address_of(source), 0}};
+  if (PyBytes_Check(source)) {
+    const auto* data = reinterpret_cast<const std::byte*>(PyBytes_AS_STRING(source));
+    return {index, std::span(data, static_cast<std::size_t>(PyBytes_GET_SIZE(source)))};
+  }
+  if (PyTuple_Check(source) && PyTuple_GET_SIZE(source) == 2)
+    return {index, BoundMemory{address_of(PyTuple_GET_ITEM(source, 0)),
+                               address_of(PyTuple_GET_ITEM(source, 1))}};
+  throw LaunchError("buffer " + std::to_string(index) + " is given a " +
+                    Py_TYPE(source)->tp_name + ", expected an int, a pair of ints or bytes");
+}
+
 Few<ThreadgroupMemory> memory_of(const py::tuple& pairs) {
   Few<ThreadgroupMemory> memory;
   if (pairs.size() > kMaxBuffers) check_slots(pairs.size() - 1, "threadgroup memory");
@@ -69,8 +60,6 @@ Few<ThreadgroupMemory> memory_of(const py::tuple& pairs) {
   }
   return memory;
 }
-
-}  // namespace
 
 void dispatch_sources(Pipeline& pipeline, const py::tuple& sources, const Geometry& geometry,
                       const py::tuple& threadgroup_memory) {

@@ -21,10 +21,12 @@ from metalgen.library.launch_geometry import (
     launch_geometry,
 )
 from metalgen.library.parameter import Parameter, parameter_of
+from metalgen.library.tensors import tensor_source
 
-# Where tensors without elements are bound: kernels may not read them, but compilers may touch them.
-_EMPTY = _core.software_device(1).allocate(4096)
+_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
 _GEOMETRIES_KEPT = 256
+
+Casts = str | Mapping[int, str] | None
 
 
 class Loader(Protocol):
@@ -40,8 +42,9 @@ class Kernel:
         self.info = info
         self._load = load
         self._parameters = _parameters(info)
-        slots = max((parameter.index for parameter in self._parameters), default=-1) + 1
-        self._unbound: list[_core.Source] = [None] * slots
+        self._signature = _core.Signature(
+            [parameter.quick() for parameter in self._parameters], _PLAIN_TENSORS, self._resolve
+        )
         self._max_group = min(MAX_GROUP_THREADS, info.max_total_threads or MAX_GROUP_THREADS)
         self._threadgroup_indices = {
             argument.index or 0 for argument in info.arguments if argument.kind == "threadgroup"
@@ -57,7 +60,7 @@ class Kernel:
         threadgroups: Size | None = None,
         threadgroup_memory: Mapping[int, int] | None = None,
         constants: Constants | None = None,
-        arg_casts: str | Mapping[int, str] | None = None,
+        arg_casts: Casts = None,
     ) -> None:
         """Run the kernel over `threads` threads, or `threadgroups` whole threadgroups.
 
@@ -70,8 +73,9 @@ class Kernel:
         Raises LaunchError.
         """
         try:
+            if len(args) != len(self._parameters):
+                raise self._wrong_count(args)
             device, first = _device_of(args)
-            sources = self._bind(args, device, arg_casts)
             if threads is None and threadgroups is None and first is not None:
                 threads = first.numel()
             geometry = self._geometry(threads, threadgroups, group_size)
@@ -81,7 +85,7 @@ class Kernel:
             pipeline = self._pipelines.get((device, None)) if constants is None else None
             if pipeline is None:
                 pipeline = self._pipeline(device, constants)
-            pipeline.dispatch(sources, geometry, memory)
+            self._signature.dispatch(pipeline, args, device, arg_casts, geometry, memory)
         except LaunchError as error:
             raise LaunchError(f"kernel {self.info.name!r}: {error}") from None
 
@@ -89,22 +93,14 @@ class Kernel:
         listed = ", ".join(f"{p.name}: {p.type_name}" for p in self._parameters)
         return f"<kernel {self.info.name}({listed})>"
 
-    def _bind(
-        self, args: tuple[object, ...], device: DeviceType, casts: str | Mapping[int, str] | None
-    ) -> tuple[_core.Source, ...]:
-        if len(args) != len(self._parameters):
-            raise self._wrong_count(args)
-        sources = self._unbound.copy()
-        on_cpu = device == "cpu"
-        for position, (parameter, arg) in enumerate(zip(self._parameters, args, strict=True)):
-            if isinstance(arg, Tensor):
-                if on_cpu:
-                    sources[parameter.index] = _address(parameter, arg)
-                else:
-                    sources[parameter.index] = _mps_buffer(parameter, arg)
-            else:
-                sources[parameter.index] = _value(parameter, arg, _cast(casts, position))
-        return tuple(sources)
+    def _resolve(
+        self, position: int, arg: object, device: DeviceType, casts: Casts
+    ) -> _core.Source:
+        parameter = self._parameters[position]
+        if isinstance(arg, Tensor):
+            return tensor_source(parameter, arg, device)
+        cast = casts.get(position) if isinstance(casts, Mapping) else casts
+        return parameter.source_of(arg, cast=cast)
 
     def _wrong_count(self, args: tuple[object, ...]) -> LaunchError:
         names = ", ".join(parameter.name for parameter in self._parameters) or "none"
@@ -187,59 +183,3 @@ def _device_of(args: tuple[object, ...]) -> tuple[DeviceType, Tensor | None]:
                 return "mps", arg
             raise LaunchError(f"expected tensors on cpu or mps, found {arg.device}")
     return "cpu", None
-
-
-def _address(parameter: Parameter, tensor: Tensor) -> int:
-    """The address of a cpu tensor's first element."""
-    try:
-        if not (tensor.is_cpu and tensor.dtype in parameter.dtypes and tensor.is_contiguous()):
-            parameter.check(tensor, "cpu")
-        if parameter.minimum_bytes or tensor.is_neg() or tensor.is_conj() or _is_special(tensor):
-            parameter.check(tensor, "cpu")
-        address = tensor.data_ptr()
-    except RuntimeError as error:  # torch's, of tensors that have no memory
-        raise _no_memory(parameter, error) from None
-    if address & parameter.misalignment:
-        raise parameter.misaligned()
-    return address or _without_elements(parameter, tensor)
-
-
-def _is_special(tensor: Tensor) -> bool:
-    return type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter
-
-
-def _without_elements(parameter: Parameter, tensor: Tensor) -> int:
-    if tensor.numel():
-        raise LaunchError(f"{parameter}: the tensor's memory has been freed")
-    return _EMPTY.handle
-
-
-def _mps_buffer(parameter: Parameter, tensor: Tensor) -> tuple[int, int]:
-    """The MTLBuffer of an mps tensor and the byte offset of its first element in it."""
-    try:
-        parameter.check(tensor, "mps")
-        offset = int(tensor.storage_offset()) * tensor.element_size()
-        handle = tensor.untyped_storage().data_ptr()
-    except RuntimeError as error:
-        raise _no_memory(parameter, error) from None
-    if offset & parameter.misalignment:
-        raise parameter.misaligned()
-    return handle, offset
-
-
-def _no_memory(parameter: Parameter, error: RuntimeError) -> LaunchError:
-    reason = str(error).splitlines()[0]
-    return LaunchError(f"{parameter}: expected a tensor with memory of its own: {reason}")
-
-
-def _value(parameter: Parameter, arg: object, cast: str | None) -> bytes | None:
-    if parameter.pack_quickly is not None and cast is None and type(arg) in (int, float):
-        try:
-            return parameter.pack_quickly(arg)  # type: ignore[arg-type]
-        except Exception:  # whatever is wrong with it, source_of has the words
-            pass
-    return parameter.source_of(arg, cast=cast)
-
-
-def _cast(casts: str | Mapping[int, str] | None, position: int) -> str | None:
-    return casts if casts is None or isinstance(casts, str) else casts.get(position)

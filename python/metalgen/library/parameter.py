@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from metalgen import _core
 from metalgen.air import Argument, Field
 from metalgen.errors import LaunchError
 from metalgen.library.value_types import Number, ValueType, value_type
@@ -30,8 +31,17 @@ class Parameter:
     type_size: int  # bytes of one element
     writable: bool
     optional: bool  # a function constant may do without it, or the kernel does not use it
-    # Packs most numbers without checking first; None where a number is never right.
-    pack_quickly: Callable[[Number], bytes] | None
+
+    def quick(self) -> _core.QuickParameter:
+        """What the native core binds without asking: plain tensors and plain numbers."""
+        single = self.value is not None and self.value.rows == self.value.columns == 1
+        return _core.QuickParameter(
+            index=self.index,
+            dtypes=self.dtypes,
+            misalignment=self.misalignment,
+            number=self.value.scalar.code if self.value and single and not self.writable else "\0",
+            tensors=self.minimum_bytes == 0,
+        )
 
     def source_of(self, value: object, *, cast: str | None = None) -> bytes | None:
         """The bytes (or None: unbound) for an argument that is no tensor."""
@@ -101,8 +111,6 @@ def parameter_of(alternatives: Sequence[Argument]) -> Parameter:
     value = value_type(first.type_name)
     known = [value_type(argument.type_name) for argument in alternatives]
     dtypes = [_EVERY_DTYPE if type is None else type.dtypes for type in known]
-    writable = any(argument.access != "read" for argument in alternatives)
-    single = value is not None and value.rows == value.columns == 1
     return Parameter(
         name=first.name,
         index=first.index or 0,
@@ -113,9 +121,8 @@ def parameter_of(alternatives: Sequence[Argument]) -> Parameter:
         misalignment=max(argument.type_alignment or 1 for argument in alternatives) - 1,
         minimum_bytes=first.type_size if first.is_reference and len(known) == 1 else 0,
         type_size=first.type_size,
-        writable=writable,
+        writable=any(argument.access != "read" for argument in alternatives),
         optional=all(bool(a.condition) or not a.is_used for a in alternatives),
-        pack_quickly=value.scalar.pack_quickly if value and single and not writable else None,
     )
 
 
