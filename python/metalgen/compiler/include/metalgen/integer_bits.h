@@ -148,7 +148,7 @@ METAL_FUNC R extract_bits(T x, uint offset, uint bits) {
 }
 template <typename T, typename R = conditional_t<is_integral_v<T>, T, typename __metal_joint<T>::type>,
           typename = enable_if_t<!__is_void(R)>>
-METAL_FUNC R insert_bits(T base, type_identity_t<R> insert, uint offset, uint bits) {
+METAL_FUNC R insert_bits(T base, __metal_identity_t<R> insert, uint offset, uint bits) {
   typedef conditional_t<is_integral_v<T>, T, __metal_element_t<R>> E;
   constexpr uint width = sizeof(E) * 8;
   if (bits == 0) return R(base);
