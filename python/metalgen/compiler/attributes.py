@@ -34,7 +34,8 @@ INDICES = frozenset(
         "threads_per_simdgroup",
     }
 )
-ALIASES = {"thread_execution_width": "threads_per_simdgroup"}
+# Old names, and what the address space's macro makes of `[[threadgroup(0)]]`.
+ALIASES = {"thread_execution_width": "threads_per_simdgroup", "__local": "threadgroup"}
 
 # What exists in Metal but not here, by what it is called in the refusal.
 UNSUPPORTED_PARAMETERS = {
@@ -121,6 +122,7 @@ def groups(
 def _attribute(tokens: Sequence[Token], first: int, last: int) -> Attribute:
     opener = next((at for at in range(first, last) if tokens[at].text == "("), last)
     name = "".join(token.text for token in tokens[first:opener])
+    name = ALIASES.get(name, name)
     return Attribute(name, min(opener + 1, last), max(opener, last - 1), tokens[first].start)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from metalgen.compiler.attributes import (
-    ALIASES,
     INDICES,
     POSITIONS,
     UNSUPPORTED_PARAMETERS,
@@ -54,7 +53,7 @@ def read_binding(
 def _refine(
     source: Source, binding: Binding, attribute: Attribute, complaints: Complaints
 ) -> Binding:
-    name = ALIASES.get(attribute.name, attribute.name)
+    name = attribute.name
     if name == "buffer":
         return replace(binding, kind="buffer", index=_index(source, attribute, complaints))
     if name == "threadgroup":

@@ -13,7 +13,7 @@ from metalgen.compiler.complaints import Complaint
 from metalgen.compiler.headers import HEADERS, SUPPORT
 from metalgen.compiler.preprocess import Origin, Preprocessed
 from metalgen.compiler.rewrite import Translation
-from metalgen.compiler.tokens import tokenize
+from metalgen.compiler.tokens import Token, tokenize
 from metalgen.compiler.words import metal_message
 from metalgen.errors import CompileError
 
@@ -52,7 +52,7 @@ class Listing:
 class _Place:
     origin: Origin
     column: int  # from 1
-    is_inserted: bool = False
+    is_echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _translated(
     )
     offset = sum(len(line) + 1 for line in lines[: row - 1]) + len(prefix)
     place = _place_in_source(listing, preprocessed, rewritten.source_offset(offset))
-    return replace(place, is_inserted=place.is_inserted or rewritten.is_inserted(offset))
+    return replace(place, is_echo=place.is_echo or rewritten.is_echo(offset))
 
 
 def _place_in_source(listing: Listing, preprocessed: Preprocessed, offset: int) -> _Place:
@@ -160,7 +160,7 @@ def _place_in_source(listing: Listing, preprocessed: Preprocessed, offset: int) 
     Spaces change and macros are expanded on the way, so tokens of the two lines are matched.
     """
     text = preprocessed.written
-    offset, is_inserted = preprocessed.written_offset(offset)
+    offset, is_echo = preprocessed.written_offset(offset)
     start = text.rfind("\n", 0, offset) + 1
     end = text.find("\n", offset)
     line = text[start : end if end >= 0 else len(text)]
@@ -168,8 +168,8 @@ def _place_in_source(listing: Listing, preprocessed: Preprocessed, offset: int) 
     original = listing.line(origin)
     column = offset - start
     if original is None:
-        return _Place(origin, column + 1, is_inserted)
-    return _Place(origin, _matching_column(line, column, original) + 1, is_inserted)
+        return _Place(origin, column + 1, is_echo)
+    return _Place(origin, _matching_column(line, column, original) + 1, is_echo)
 
 
 def _matching_column(line: str, column: int, original: str) -> int:
@@ -186,8 +186,17 @@ def _matching_column(line: str, column: int, original: str) -> int:
             if last - first == other_last - other:
                 within = min(column - here[at].start, len(there[other + at - first].text))
                 return there[other + at - first].start + within
-            return there[min(other, len(there) - 1)].start
+            return _macro_before(here, there, min(other_last, len(there) - 1)).start
     return there[-1].start
+
+
+def _macro_before(here: list[Token], there: list[Token], last: int) -> Token:
+    """The macro whose expansion goes on at `there[last]`: a name that is gone from `here`."""
+    expanded = {token.text for token in here}
+    for token in reversed(there[: last + 1]):
+        if token.kind == "identifier" and token.text not in expanded:
+            return token
+    return there[last]
 
 
 def _outside_of_headers(group: list[_Message]) -> list[_Message]:
@@ -211,8 +220,12 @@ def _without_echoes(groups: list[list[_Message]]) -> list[list[_Message]]:
     for group in groups:
         if not any(_same(group[0], other[0]) for other in unique):
             unique.append(group)
-    visible = [group for group in unique if not (group[0].place and group[0].place.is_inserted)]
-    return visible or unique
+    return [group for group in unique if not _is_echo(group[0])] or unique
+
+
+def _is_echo(message: _Message) -> bool:
+    place = message.place
+    return "__metalgen" in message.text or (place is not None and place.is_echo)
 
 
 def _same(one: _Message, other: _Message) -> bool:

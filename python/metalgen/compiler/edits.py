@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Replace `text[start:end]`; errors inside the replacement are shown at `anchor`."""
+    """Replace `text[start:end]`; errors inside the replacement are shown at `anchor`.
+
+    An echo repeats what the text says elsewhere, so its errors do as well.
+    """
 
     start: int
     end: int
     replacement: str
     anchor: int
+    is_echo: bool = False
 
 
 @dataclass
@@ -33,9 +37,13 @@ class Edits:
         """Take out `text[start:end]`."""
         self.replace(start, end, " ")
 
-    def insert(self, at: int, addition: str, anchor: int | None = None) -> None:
+    def insert(self, at: int, addition: str) -> None:
         """Put `addition` in front of what is at offset `at`."""
-        self.replace(at, at, addition, anchor)
+        self.replace(at, at, addition)
+
+    def insert_echo(self, at: int, addition: str, anchor: int) -> None:
+        """Put at offset `at` what only repeats what is said at `anchor`."""
+        self.changes.append(Edit(at, at, addition, anchor, is_echo=True))
 
     def apply(self) -> Rewritten:
         """The changed text."""
@@ -48,7 +56,7 @@ class Edits:
             kept = self.text[taken : edit.start]
             pieces.append(_Piece(written, taken, None))
             written += len(kept)
-            pieces.append(_Piece(written, edit.start, edit.anchor))
+            pieces.append(_Piece(written, edit.start, edit.anchor, edit.is_echo))
             written += len(edit.replacement)
             parts += [kept, edit.replacement]
             taken = edit.end
@@ -64,6 +72,7 @@ class _Piece:
     written: int
     source: int
     anchor: int | None
+    is_echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +87,9 @@ class Rewritten:
         piece = self._piece(offset)
         return piece.source + offset - piece.written if piece.anchor is None else piece.anchor
 
-    def is_inserted(self, offset: int) -> bool:
-        """Whether what is at `offset` replaces something of the original text."""
-        return self._piece(offset).anchor is not None
+    def is_echo(self, offset: int) -> bool:
+        """Whether what is at `offset` repeats what the original text says elsewhere."""
+        return self._piece(offset).is_echo
 
     def _piece(self, offset: int) -> _Piece:
         starts = [piece.written for piece in self.pieces]

@@ -65,7 +65,7 @@ def add_constant_members(text: str) -> Edits:
                 f"{_one_line(source, middle, method.body_end)}"
             )
             anchor = source.tokens[first].start
-            edits.insert(source.tokens[method.body_end - 1].end, copy, anchor)
+            edits.insert_echo(source.tokens[method.body_end - 1].end, copy, anchor)
     for scope in source.all_scopes():
         _add_copies(source, scope, edits)
     return edits

@@ -43,12 +43,12 @@ class Preprocessed:
         )
 
     def written_offset(self, offset: int) -> tuple[int, bool]:
-        """The offset in what was written of one in `text`, and whether it was added since."""
-        is_inserted = False
+        """The offset in what was written of one in `text`, and whether it is an echo."""
+        is_echo = False
         for change in reversed(self.changes):
-            is_inserted = is_inserted or change.is_inserted(offset)
+            is_echo = is_echo or change.is_echo(offset)
             offset = change.source_offset(offset)
-        return offset, is_inserted
+        return offset, is_echo
 
 
 def read_preprocessed(output: str, main: str, own: tuple[Path, ...]) -> Preprocessed:

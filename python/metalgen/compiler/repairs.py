@@ -68,7 +68,13 @@ REPAIRS = (
         add_constant_members,
     ),
     Repair(
-        (re.compile(r"cannot bind to a temporary object because of address space mismatch"),),
+        (
+            re.compile(r"cannot bind to a temporary object because of address space mismatch"),
+            re.compile(
+                r"binding reference of type 'const __private [^']*' to value of type "
+                r"'(?!(?:const )?__)[^']*' changes address space"
+            ),
+        ),
         relax_thread_references,
     ),
 )

@@ -86,7 +86,7 @@ def _add_wrappers(
         entry = Entry(len(entries), name, kernel, kernel.name, kernel.start, kernel.max_threads)
         entries.append(entry)
         behind = source.tokens[kernel.body_end - 1].end
-        edits.insert(behind, wrapper(entry), kernel.start)
+        edits.insert_echo(behind, wrapper(entry), kernel.start)
     for instantiation in found.instantiations:
         entry_or_none = _instantiate(instantiation, found, len(entries), complaints)
         start = source.tokens[instantiation.first].start

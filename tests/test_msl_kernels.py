@@ -1,0 +1,152 @@
+"""What compiled Metal source says about its kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metalgen.air import Metallib, write_metallib
+from metalgen.compiler import CompileOptions
+from metalgen.compiler.clang import compile_to_air
+
+SOURCES = Path(__file__).parent / "msl"
+HEAD = "#include <metal_stdlib>\nusing namespace metal;\n"
+
+
+def metallib(source, **options):
+    return Metallib(write_metallib(compile_to_air(HEAD + source, **options)))
+
+
+def arguments(source, kernel="k", **options):
+    return metallib(source, **options).kernel(kernel).arguments
+
+
+def test_arguments_carry_their_type_address_space_and_access():
+    found = arguments(
+        "struct P { float4 a; int b; };"
+        "kernel void k(device const half4* x [[buffer(3)]], device uint* y [[buffer(1)]],"
+        " constant P& p [[buffer(0)]], threadgroup float* t [[threadgroup(2)]],"
+        " constant bfloat* q [[buffer(5)]], device packed_float3& v [[buffer(6)]],"
+        " uint2 i [[thread_position_in_grid]]) { y[0] = i.x; }"
+    )
+    described = [
+        (a.kind, a.index, a.type_name, a.type_size, a.address_space, a.access, a.is_reference)
+        for a in found
+    ]
+    assert described == [
+        ("buffer", 3, "half4", 8, "device", "read", False),
+        ("buffer", 1, "uint", 4, "device", "read_write", False),
+        ("buffer", 0, "P", 32, "constant", "read", True),
+        ("threadgroup", 2, "float", 4, "threadgroup", "read_write", False),
+        ("buffer", 5, "bfloat", 2, "constant", "read", False),
+        ("buffer", 6, "packed_float3", 12, "device", "read_write", True),
+        ("builtin", None, "uint2", 0, None, None, False),
+    ]
+    assert [a.name for a in found] == ["x", "y", "p", "t", "q", "v", "i"]
+    assert [a.is_used for a in found] == [False, True, False, False, False, False, True]
+
+
+def test_buffers_without_an_index_take_the_lowest_free_one():
+    found = arguments(
+        "kernel void k(device float* a, device float* b [[buffer(1)]], threadgroup float* s,"
+        " constant uint& c, device float* d [[buffer(0)]], threadgroup float* t) {}"
+    )
+    assert [(a.name, a.kind, a.index) for a in found] == [
+        ("a", "buffer", 2),
+        ("b", "buffer", 1),
+        ("s", "threadgroup", 0),
+        ("c", "buffer", 3),
+        ("d", "buffer", 0),
+        ("t", "threadgroup", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "type_name"),
+    [
+        ("thread_position_in_grid", "ushort3"),
+        ("threads_per_grid", "uint"),
+        ("threadgroup_position_in_grid", "uint3"),
+        ("threadgroups_per_grid", "uint2"),
+        ("thread_position_in_threadgroup", "ushort2"),
+        ("threads_per_threadgroup", "uint3"),
+        ("dispatch_threads_per_threadgroup", "uint3"),
+        ("thread_index_in_threadgroup", "ushort"),
+        ("thread_index_in_simdgroup", "uint"),
+        ("simdgroup_index_in_threadgroup", "uint"),
+        ("simdgroups_per_threadgroup", "ushort"),
+        ("threads_per_simdgroup", "uint"),
+        ("dispatch_simdgroups_per_threadgroup", "uint"),
+        ("thread_index_in_quadgroup", "uint"),
+        ("quadgroup_index_in_threadgroup", "uint"),
+        ("quadgroups_per_threadgroup", "ushort"),
+    ],
+)
+def test_built_ins_come_in_every_type_that_metal_has_for_them(attribute, type_name):
+    (_, found) = arguments(
+        f"kernel void k(device uint* y, {type_name} i [[{attribute}]]) {{ y[0] = sizeof(i); }}"
+    )
+    assert (found.kind, found.builtin, found.type_name) == ("builtin", attribute, type_name)
+
+
+def test_thread_execution_width_is_the_old_name_of_threads_per_simdgroup():
+    (_, found) = arguments("kernel void k(device uint* y, uint w [[thread_execution_width]]) {}")
+    assert found.builtin == "threads_per_simdgroup"
+
+
+def test_attributes_may_stand_in_front_of_a_parameter_and_be_several():
+    (found, other) = arguments(
+        "constant bool on [[function_constant(2)]];"
+        "kernel void k([[buffer(4)]] device float* x, [[maybe_unused]] device float* y"
+        " [[buffer(7), function_constant(on)]]) {}"
+    )
+    assert (found.index, other.index, other.condition) == (4, 7, "on")
+
+
+def test_host_names_are_those_of_every_form_of_instantiation():
+    found = Metallib(write_metallib(compile_to_air((SOURCES / "host_names.metal").read_text())))
+    assert sorted(found.names) == sorted(
+        "fill_float fill_half_4 fill_int fill_uchar4 renamed one::two::nested three four"
+        " declared".split()
+    )
+    assert found.kernel("fill_half_4").arguments[0].type_name == "half"
+    assert found.kernel("fill_uchar4").arguments[1].type_name == "uchar4"
+    assert found.kernel("fill_int").max_total_threads == 256
+    assert found.kernel("renamed").max_total_threads is None
+
+
+def test_a_kernel_lists_only_the_function_constants_it_depends_on():
+    found = Metallib(
+        write_metallib(compile_to_air((SOURCES / "function_constants.metal").read_text()))
+    )
+    constants = [(c.name, c.index, c.type_name) for c in found.kernel("shifted::affine").constants]
+    assert constants == [("has_bias", 0, "bool"), ("scale", 3, "float")]
+    assert found.kernel("shifted::affine").arguments[1].condition == "has_bias"
+    assert found.kernel("copies").constants == ()
+
+
+def test_static_threadgroup_memory_is_counted_per_kernel():
+    found = metallib(
+        "float f(uint i) { threadgroup float t[8]; t[i] = 1; return t[0]; }"
+        "kernel void a(device float* y, uint i [[thread_index_in_threadgroup]])"
+        " { threadgroup half t[3]; threadgroup float4 u; t[i] = 2; u = 1; y[i] = t[0] + u.x; }"
+        "kernel void b(device float* y, uint i [[thread_index_in_threadgroup]])"
+        " { y[i] = f(i) + f(i + 1); }"
+    )
+    assert found.kernel("a").threadgroup_bytes == 32
+    assert found.kernel("b").threadgroup_bytes == 32
+
+
+def test_defines_and_include_directories_reach_the_source(tmp_path):
+    (tmp_path / "shapes.h").write_text("#pragma once\ntypedef TYPE element;\n")
+    source = '#include "shapes.h"\nkernel void k(device element* x) { x[0] = WIDTH; }'
+    (found,) = arguments(source, include_dirs=[tmp_path], defines={"TYPE": "half", "WIDTH": "4"})
+    assert found.type_name == "half"
+
+
+def test_the_language_version_can_be_chosen_and_is_visible_to_the_source():
+    source = HEAD + "kernel void k(device int* x) { x[0] = __METAL_VERSION__; }"
+    options = CompileOptions(standard="metal3.1")
+    (function,) = compile_to_air(source, options=options, defines={"__METAL_VERSION__": "310"})
+    assert (function.air_version, function.language_version) == ((2, 6), (3, 1))

@@ -1,0 +1,64 @@
+"""Metal source, compiled by metalgen and run on the software device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import metalgen
+
+SOURCES = Path(__file__).parent / "msl"
+
+
+def library(name):
+    return metalgen.compile_shader((SOURCES / f"{name}.metal").read_text(), name=f"{name}.metal")
+
+
+def test_threadgroup_variables_keep_their_own_storage_wherever_they_are_declared():
+    x = torch.arange(32, dtype=torch.float32) + 1
+    y = torch.zeros(129)
+    library("threadgroup_storage").storage(x, y, threads=32, group_size=32)
+    lane = torch.arange(32)
+    assert torch.equal(y[:32], 6 * x.flip(0))
+    assert torch.equal(y[32:64], x[(lane + 1) % 32])
+    assert torch.equal(y[64:96], ((lane + 5) % 32).float())
+    assert torch.equal(y[96:128], torch.full((32,), 4.0))
+    assert y[128] == 4
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_function_constants_decide_what_a_kernel_computes(has_bias):
+    x, bias, y = torch.arange(5.0), torch.ones(5), torch.zeros(5)
+    affine = getattr(library("function_constants"), "shifted::affine")
+    affine(x, bias, y, threads=5, constants={"has_bias": has_bias, "scale": 1.5})
+    assert torch.equal(y, x * 3 + 1 if has_bias else x * 1.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "count"), [("fill_float", torch.float32, 1), ("fill_half_4", torch.half, 4)]
+)
+def test_template_kernels_run_under_their_host_names(name, dtype, count):
+    out = torch.zeros(3 * count, dtype=dtype)
+    getattr(library("host_names"), name)(out, 7, threads=3)
+    assert torch.equal(out, 7 + torch.arange(count, dtype=dtype).repeat(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("renamed", 1), ("one::two::nested", 2), ("three", 3), ("four", 4), ("declared", 5)],
+)
+def test_plain_kernels_run_under_their_qualified_names(name, value):
+    out = torch.zeros(4)
+    getattr(library("host_names"), name)(out, threads=4)
+    assert torch.equal(out, torch.full((4,), float(value)))
+
+
+def test_objects_in_every_address_space_have_members_copies_and_constructors():
+    y, w = torch.zeros(10), torch.zeros(1, 4)
+    params = np.array([3], "i4").tobytes() + np.array([0.5, 0.25, 2], "f4").tobytes()
+    library("address_spaces").spaces(y, params, w, torch.zeros(4), threads=1)
+    expected = [9.5, 6.25, 6, 3, 7, 9, 9, 4321, 5 + 4 + 8 + 20, 1 + 7 + 37]
+    assert y.tolist() == expected
