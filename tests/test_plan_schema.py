@@ -51,7 +51,7 @@ def test_a_plan_survives_being_written_and_read_again():
 
 
 def test_outputs_keep_their_order():
-    outputs = {name: OUTPUT for name in "zab"}
+    outputs = dict.fromkeys("zab", OUTPUT)
     assert list(parse_plan(plan(outputs=outputs)).outputs) == ["z", "a", "b"]
 
 
