@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from problem_files import SCALE, write_problem
 
 from metalgen.errors import ProblemError
 from metalgen.problem import NumberSpec, Problem, TensorSpec, load_problem, open_problem
-from problem_files import SCALE, write_problem
 
 HEAD = "import torch\nfrom torch import nn\n"
 
@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_cause_and_remedy(tmp_path, t
         ({"inputs": "[]"}, "does not take the 0 inputs of get_inputs()"),
         ({"inputs": "[torch.rand(1)] * 2"}, "does not take the 2 inputs of get_inputs()"),
         ({"inputs": "[3.0]"}, "get_inputs() gives no tensor"),
-        ({"inputs": "[torch.rand(2, dtype=torch.float64)]"}, "'x' is float64, which Metal does not"),
+        ({"inputs": "[torch.rand(2, dtype=torch.float64)]"}, "'x' is float64, which Metal does"),
         ({"inputs": "[torch.rand(2).to_sparse()]"}, "'x' is not a plain strided tensor"),
         ({"arguments": "3"}, "get_init_inputs() gave a int; return a list"),
         ({"arguments": "[3]"}, "Model(...) raised TypeError"),

@@ -30,7 +30,7 @@ OLD = METAL.replace("y[i] = x[i]", "y[i] = 0")
 
 FORMS = {
     "as asked for": f"```metal\n{METAL}```\n\n```json\n{JSON}\n```\n",
-    "with prose around": f"Sure!\n\n```metal\n{METAL}```\nand\n```json\n{JSON}\n```\nHope it helps.",
+    "with prose": f"Sure!\n\n```metal\n{METAL}```\nand\n```json\n{JSON}\n```\nHope it helps.",
     "as C++": f"```cpp\n{METAL}```\n```json\n{JSON}\n```",
     "without languages": f"```\n{METAL}```\n```\n{JSON}\n```",
     "with a file name": f'```metal title="k.metal"\n{METAL}```\n```json plan.json\n{JSON}\n```',
@@ -48,8 +48,8 @@ FORMS = {
     "plan in a wrapper": f'```metal\n{METAL}```\n```json\n{{"launch_plan": {JSON}}}\n```',
     "one object": json.dumps({"source": METAL, "plan": PLAN}),
     "one object in a fence": f"```json\n{json.dumps({'metal': METAL, **PLAN})}\n```",
-    "another object before": f'```json\n{{"idea": 1}}\n```\n```metal\n{METAL}```\n```json\n{JSON}\n```',
-    "with its reasoning": f"<think>{{ if }} ```x``` </think>\n```metal\n{METAL}```\n```json\n{JSON}\n```",
+    "an object before": f'```json\n{{"a": 1}}\n```\n```metal\n{METAL}```\n```json\n{JSON}\n```',
+    "reasoning": f"<think>{{ if }} ```x``` </think>\n```metal\n{METAL}```\n```json\n{JSON}\n```",
 }
 
 

@@ -128,7 +128,7 @@ def test_a_plan_that_does_not_fit_is_refused_with_the_place(step, message):
 
 def test_an_output_that_no_step_writes_is_refused():
     outputs = {"y": OUTPUT, "z": OUTPUT}
-    with pytest.raises(PlanError, match="outputs.z: no step writes it"):
+    with pytest.raises(PlanError, match=r"outputs\.z: no step writes it"):
         check(F, outputs=outputs)
 
 
@@ -138,7 +138,7 @@ def test_a_plan_may_not_declare_an_inputs_name():
 
 
 def test_sizes_may_not_need_unknown_names():
-    with pytest.raises(PlanError, match="buffers.t: unknown name 'q'"):
+    with pytest.raises(PlanError, match=r"buffers\.t: unknown name 'q'"):
         check(F, buffers={"t": {"dtype": "float32", "shape": "q.shape"}})
 
 

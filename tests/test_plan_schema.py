@@ -123,8 +123,8 @@ SCOPE = {"x": TensorType((6, 10), "float32"), "alpha": 0.25}
         ({"int": [1, 2, 3]}, struct.pack("<3i", 1, 2, 3)),
         ({"uint2": [1, 2, 3, 4]}, struct.pack("<4I", 1, 2, 3, 4)),
         ({"struct": [{"uint": 1}, {"ulong": 2}]}, struct.pack("<I4xQ", 1, 2)),
-        ({"struct": [{"float3": [1, 2, 3]}, {"bool": 1}]}, struct.pack("<3f4x?15x", 1, 2, 3, True)),
-        ({"struct": [{"uchar": 1}, {"half": 2}, {"uint": "x.ndim"}]}, struct.pack("<BxeI", 1, 2, 2)),
+        ({"struct": [{"float3": [1, 2, 3]}, {"bool": 1}]}, struct.pack("<3f4x?15x", 1, 2, 3, 1)),
+        ({"struct": [{"uchar": 1}, {"half": 2}, {"uint": 3}]}, struct.pack("<BxeI", 1, 2, 3)),
     ],
 )  # fmt: skip
 def test_values_are_laid_out_as_metal_lays_them_out(raw, packed):

@@ -1,4 +1,4 @@
-"""Whatever a candidate does in its process ends as a verdict, and the next one is judged as usual."""
+"""Whatever a candidate does in its process ends as a verdict; the next is judged as usual."""
 
 from __future__ import annotations
 

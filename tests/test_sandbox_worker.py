@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 from problem_files import ADD, write_problem
@@ -56,7 +58,7 @@ def test_a_worker_sees_no_keys_and_runs_in_a_folder_and_session_of_its_own(tmp_p
     assert '"secrets": []' in str(caught.value)
     assert '"core": 0' in str(caught.value)
     assert '"session": true' in str(caught.value)
-    assert str(os.getcwd()) not in str(caught.value)
+    assert str(Path.cwd()) not in str(caught.value)
 
 
 HANGING = "import time\ntime.sleep(1000)\n"
@@ -97,7 +99,7 @@ def test_the_path_in_an_error_is_the_one_that_was_given(evaluator, tmp_path, mon
     write_problem(tmp_path, "x = 1\n", "bare.py")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ProblemError, match=r"^'bare.py' has no Model"):
-        evaluator.open(os.path.relpath("bare.py") and __import__("pathlib").Path("bare.py"))
+        evaluator.open(Path("bare.py"))
 
 
 def test_a_worker_that_is_killed_is_replaced(tmp_path):
@@ -126,8 +128,6 @@ def test_stopping_a_worker_ends_its_whole_group(tmp_path):
 
 
 def _wait_for_end(group):
-    import time
-
     for _ in range(100):
         os.killpg(group, 0)
         time.sleep(0.05)
@@ -149,8 +149,8 @@ def test_messages_survive_being_split_anywhere():
 
 
 @pytest.mark.parametrize(
-    "data", [b"\xff\xff\xff\xff", b"\2\0\0\0[]", b"\3\0\0\0abc", (MAX_BYTES + 1).to_bytes(4, "little")]
-)  # fmt: skip
+    "data", [b"\xff" * 4, b"\2\0\0\0[]", b"\3\0\0\0abc", (MAX_BYTES + 1).to_bytes(4, "little")]
+)
 def test_what_is_no_message_is_refused(data):
     with pytest.raises(ValueError):  # noqa: PT011 - JSON's error is one too
         split_message(bytearray(data))

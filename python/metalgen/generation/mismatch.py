@@ -66,7 +66,7 @@ def _worst(output: Output, wrong: Tensor, allowed: Tensor) -> str:
         index = tuple(int(i) for i in wrong.nonzero()[0])
         got, expected = output.got[index].item(), output.eager[index].item()
         return f"the first at {list(index)}: got {got}, expected {expected}"
-    error = (output.got.double() - output.precise).abs().nan_to_num(torch.inf)
+    error = (output.got.double() - output.precise).abs().nan_to_num(torch.inf, posinf=torch.inf)
     error = torch.where(wrong, error, -1.0)
     index = _unravel(int(error.reshape(-1).argmax()), tuple(error.shape))
     got, expected = float(output.got[index]), float(output.precise[index])
