@@ -14,6 +14,7 @@ from metalgen.software.function_constants import Constants, set_function_constan
 from metalgen.software.ir import parse_module
 from metalgen.software.ir.model import Function, Module
 from metalgen.software.ir.passes import ThreadgroupMemory, place_threadgroup_variables
+from metalgen.software.private_bounds import contain_private_accesses
 from metalgen.software.signature import Parameter, metadata_nodes, read_signature
 
 # What only Apple's back end reads, and what would keep LLVM from inlining and optimising.
@@ -72,6 +73,7 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
             f"kernel {kernel!r} has {len(function.parameters)} parameters, "
             f"but its metadata describes {len(signature)}"
         )
+    contain_private_accesses(module, function)
     memory = place_threadgroup_variables(module, function)
     return Prepared(module, function, (*signature, Parameter("static")), memory)
 
