@@ -1,7 +1,7 @@
 """Lane-wise floating-point functions: `air.[fast_]NAME.TYPE`.
 
 f16 and bf16 forms compute in f32 and round once, except those marked native, which touch no
-fraction bits. fast_ forms are the precise ones.
+fraction bits. fast_ forms are the precise ones, but for fast_rsqrt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Body = Callable[..., Value]
 # Functions of maths/*.cpp, by number of float parameters; NAME_1 is the scalar form and NAME_32
 # the wide one.
 _UNARY = """exp exp2 exp10 log log2 log10 sin cos tan sinpi cospi tanpi asin acos atan
-            sinh cosh tanh asinh acosh atanh rsqrt""".split()
+            sinh cosh tanh asinh acosh atanh rsqrt fast_rsqrt""".split()
 _BINARY = "pow powr atan2 fmod".split()
 
 
@@ -221,7 +221,7 @@ _FORMS: dict[str, _Form] = {
 
 def floating_function(stem: str, type_: Type) -> Function | None:
     """The function `air.stem.type`, None if there is none of that name."""
-    form = _FORMS.get(stem.removeprefix("fast_"))
+    form = _FORMS.get(stem) or _FORMS.get(stem.removeprefix("fast_"))
     if form is None:
         return None
     types = {"T": type_, "i": type_.of("i32"), "b": type_.of("i1")}

@@ -80,7 +80,7 @@ def _store(parameters: tuple[Type, ...], type_: Type, volatile: str = "") -> Fun
 
 def atomic_function(operation: str, sign: str, type_: Type) -> Function | None:
     """`air.atomic.{global,local}.operation.sign.type`."""
-    if type_.lanes > 1 or type_.bits < 32:
+    if type_.lanes > 1 or type_.element in ("i1", "f16", "bf16"):
         return None
     if operation in ("load", "store"):
         return _load(type_) if operation == "load" else _store((_POINTER, type_), type_)

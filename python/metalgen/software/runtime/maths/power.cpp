@@ -42,9 +42,20 @@ T pow(T x, T y) {
   return select(y == y, result, select(x == 1, T(1), y));
 }
 
+// Within an ulp or so.
+template <class T>
+T fast_rsqrt(T x) {
+  return 1.0f / sqrt(x);
+}
+
+// One of Newton's steps in double precision from there, then rounded.
 template <class T>
 T rsqrt(T x) {
-  return to_float(1.0 / sqrt_double(to_double(x)));
+  const T near = fast_rsqrt(x);
+  const Double<T> y = to_double(near);
+  const Double<T> error = 1.0 - to_double(x) * y * y;
+  const T refined = to_float(y * (error * 0.5) + y);
+  return select(near > 0, select(near < kInfinity, refined, near), near);
 }
 
 }  // namespace
@@ -56,6 +67,8 @@ float powr_1(float x, float y) { return powr(x, y); }
 float32 powr_32(float32 x, float32 y) { return powr(x, y); }
 float rsqrt_1(float x) { return rsqrt(x); }
 float32 rsqrt_32(float32 x) { return rsqrt(x); }
+float fast_rsqrt_1(float x) { return fast_rsqrt(x); }
+float32 fast_rsqrt_32(float32 x) { return fast_rsqrt(x); }
 }
 
 }  // namespace metalgen
