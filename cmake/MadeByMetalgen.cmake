@@ -1,9 +1,8 @@
 # Files that metalgen's own compilers make while the wheel is built, so that its users need none.
 
 set(package "${PROJECT_SOURCE_DIR}/python/metalgen")
-# Before, not instead of, what an isolated build environment put there.
-set(run_python ${CMAKE_COMMAND} -E env
-    "PYTHONPATH=${PROJECT_SOURCE_DIR}/python:$ENV{PYTHONPATH}" ${Python_EXECUTABLE})
+set(run_module ${Python_EXECUTABLE} "${PROJECT_SOURCE_DIR}/cmake/run_module.py"
+    "${PROJECT_SOURCE_DIR}/python")
 
 # made_by_metalgen(<file name> <directory in the wheel> MODULE <python -m ...> [ARGUMENTS ...]
 #                  SOURCES <what it depends on>)
@@ -12,7 +11,7 @@ function(made_by_metalgen output destination)
   set(path "${PROJECT_BINARY_DIR}/${output}")
   add_custom_command(
     OUTPUT "${path}"
-    COMMAND ${run_python} -m ${made_MODULE} ${made_ARGUMENTS} "${path}"
+    COMMAND ${run_module} ${made_MODULE} ${made_ARGUMENTS} "${path}"
     DEPENDS ${made_SOURCES}
     COMMENT "Making ${output} with ${made_MODULE}"
     VERBATIM)
