@@ -14,7 +14,7 @@ from metalgen.compiler.headers import header_arguments
 from metalgen.compiler.includes import check_directives, check_files
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
-from metalgen.compiler.repairs import REPAIRS
+from metalgen.compiler.repairs import REPAIRS, find_repair
 from metalgen.compiler.rewrite import Translation, rewrite
 from metalgen.compiler.toolchain import run_clang
 from metalgen.errors import CompileError
@@ -134,11 +134,12 @@ def _compile(
     result = run_clang(arguments, translation.rewritten.text, listing.name)
     waiting = list(REPAIRS)
     while result.returncode:
-        repair = next((each for each in waiting if each.is_needed(result.errors)), None)
-        if repair is None:
+        needed = find_repair(waiting, result.errors, translation.rewritten)
+        if needed is None:
             break
+        repair, offsets = needed
         waiting.remove(repair)
-        preprocessed = preprocessed.changed_by(repair.edit(preprocessed.text))
+        preprocessed = preprocessed.changed_by(repair.edit(preprocessed.text, offsets))
         translation = rewrite(preprocessed, options.untrusted)
         result = run_clang(arguments, translation.rewritten.text, listing.name)
     if result.returncode or translation.complaints:

@@ -145,11 +145,7 @@ def _translated(
 ) -> _Place:
     """The place in the source of a row and column of the rewritten text."""
     rewritten = translation.rewritten
-    lines = rewritten.text.split("\n")
-    prefix = (
-        lines[row - 1].encode()[: column - 1].decode(errors="replace") if row <= len(lines) else ""
-    )
-    offset = sum(len(line) + 1 for line in lines[: row - 1]) + len(prefix)
+    offset = rewritten.offset_at(row, column)
     place = _place_in_source(listing, preprocessed, rewritten.source_offset(offset))
     return replace(place, is_echo=place.is_echo or rewritten.is_echo(offset))
 

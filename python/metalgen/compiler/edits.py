@@ -82,6 +82,14 @@ class Rewritten:
     text: str
     pieces: tuple[_Piece, ...]
 
+    def offset_at(self, row: int, column: int) -> int:
+        """The offset here of a row and a column, both from 1, the column in bytes as clang counts."""
+        lines = self.text.split("\n")
+        if row > len(lines):
+            return len(self.text)
+        before = lines[row - 1].encode()[: column - 1].decode(errors="replace")
+        return sum(len(line) + 1 for line in lines[: row - 1]) + len(before)
+
     def source_offset(self, offset: int) -> int:
         """The offset in the original text of what is at `offset` here."""
         piece = self._piece(offset)

@@ -34,6 +34,7 @@ class Kernel:
     is_template: bool
     host_name: str | None
     max_threads: str | None  # the expression in max_total_threads_per_threadgroup(...)
+    first: int  # the declaration's first token
     body_end: int | None  # the token behind the body; None for a mere declaration
 
 
@@ -197,6 +198,7 @@ def _read_kernel(source: Source, head: _Head, complaints: Complaints) -> Kernel:
         is_template=tokens[head.first].text == "template",
         host_name=host_name,
         max_threads=max_threads,
+        first=head.first,
         body_end=body_end,
     )
 

@@ -61,8 +61,8 @@ def add_constant_members(text: str) -> Edits:
         if method.serves_constant and method.body_end is not None:
             first, middle = method.first, method.qualifiers_end
             copy = (
-                f" {_one_line(source, first, middle)} __constant "
-                f"{_one_line(source, middle, method.body_end)}"
+                f" {source.one_line(first, middle)} __constant "
+                f"{source.one_line(middle, method.body_end)}"
             )
             anchor = source.tokens[first].start
             edits.insert_echo(source.tokens[method.body_end - 1].end, copy, anchor)
@@ -107,23 +107,6 @@ def _special_members(source: Source, scope: Scope, name: str) -> tuple[list[list
             constructors.append([token.text for token in inside])
         assigns = assigns or (tokens[at].text == "operator" and tokens[at + 1].text == "=")
     return constructors, assigns
-
-
-def _one_line(source: Source, first: int, last: int) -> str:
-    """Tokens without line breaks, which pragmas would otherwise need."""
-    parts: list[str] = []
-    end = 0
-    for token in source.tokens[first:last]:
-        # Tokens that touch may be halves of one, as in `<<`.
-        parts.append(" " if token.start > end else "")
-        if token.kind == "pragma":
-            words = token.text.strip().lstrip("#").strip().removeprefix("pragma").strip()
-            escaped = words.replace("\\", "\\\\").replace('"', '\\"')
-            parts.append(f'_Pragma("{escaped}") ')
-        else:
-            parts.append(token.text)
-        end = token.end
-    return "".join(parts)
 
 
 def _methods(source: Source) -> Iterator[_Method]:

@@ -6,25 +6,46 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from metalgen.compiler.edits import Edits
+from metalgen.compiler.casts import widen_casts
+from metalgen.compiler.compounds import expand_compounds
+from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.members import add_constant_members
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.tokens import match_angle, tokenize
 
+_PLACE = re.compile(r"^<stdin>:(\d+):(\d+): ")
+
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What to do about errors that one of `patterns` matches."""
+    """What to do about errors that one of `patterns` matches.
+
+    `edit` is given the text and the offsets in it that those errors are at.
+    """
 
     patterns: tuple[re.Pattern[str], ...]
-    edit: Callable[[str], Edits]
-
-    def is_needed(self, errors: str) -> bool:
-        """Whether clang's errors ask for it."""
-        return any(pattern.search(errors) for pattern in self.patterns)
+    edit: Callable[[str, list[int]], Edits]
 
 
-def relax_thread_references(text: str) -> Edits:
+def find_repair(
+    repairs: list[Repair], errors: str, rewritten: Rewritten
+) -> tuple[Repair, list[int]] | None:
+    """The first repair that clang's errors ask for, and where they are."""
+    for repair in repairs:
+        offsets: list[int] = []
+        is_needed = False
+        for line in errors.splitlines():
+            if any(pattern.search(line) for pattern in repair.patterns):
+                is_needed = True
+                if found := _PLACE.match(line):
+                    offset = rewritten.offset_at(int(found[1]), int(found[2]))
+                    offsets.append(rewritten.source_offset(offset))
+        if is_needed:
+            return repair, offsets
+    return None
+
+
+def relax_thread_references(text: str, _: list[int]) -> Edits:
     """`const thread T&` becomes `const T&`: clang keeps temporaries out of the thread space."""
     source = read_source(text, tokenize(text))
     edits = Edits(text)
@@ -65,7 +86,7 @@ REPAIRS = (
             ),
             re.compile(r"'__constant'.* object in address space '__generic'"),
         ),
-        add_constant_members,
+        lambda text, _: add_constant_members(text),
     ),
     Repair(
         (
@@ -76,5 +97,13 @@ REPAIRS = (
             ),
         ),
         relax_thread_references,
+    ),
+    Repair(
+        (re.compile(r"cast from .*(?:half.*__bf16|__bf16.*half).* is not allowed"),),
+        widen_casts,
+    ),
+    Repair(
+        (re.compile(r"invalid operands to binary expression \('<pseudo-object type>' and "),),
+        expand_compounds,
     ),
 )

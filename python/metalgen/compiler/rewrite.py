@@ -16,7 +16,7 @@ from metalgen.compiler.preprocess import Preprocessed
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.threadgroup import rewrite_threadgroup_variables
 from metalgen.compiler.tokens import Token, tokenize
-from metalgen.compiler.wrappers import Entry, wrapper
+from metalgen.compiler.wrappers import Entry, limit_call, template_limit, wrapper
 
 # Keywords of OpenCL that are ordinary names in Metal.
 _RENAMED = frozenset(
@@ -79,6 +79,9 @@ def _add_wrappers(
     """Behind each kernel, and in the place of each instantiation, a function for AIR to show."""
     entries: list[Entry] = []
     for kernel in found.kernels:
+        if kernel.is_template and kernel.max_threads:
+            limit = template_limit(source, kernel)
+            edits.insert_echo(source.tokens[kernel.first].start, limit, kernel.start)
         if kernel.body_end is None or kernel.is_template:
             continue
         own_name = "::".join((*kernel.namespaces, kernel.name))
@@ -115,7 +118,8 @@ def _instantiate(
         kernel,
         instantiation.expression,
         instantiation.start,
-        instantiation.max_threads or kernel.max_threads,
+        instantiation.max_threads
+        or (limit_call(instantiation.expression) if kernel.max_threads else None),
     )
 
 

@@ -100,6 +100,22 @@ class Source:
             return ""
         return self.text[self.tokens[first].start : self.tokens[last - 1].end]
 
+    def one_line(self, first: int, last: int) -> str:
+        """Tokens without line breaks, which pragmas would otherwise need."""
+        parts: list[str] = []
+        end = 0
+        for token in self.tokens[first:last]:
+            # Tokens that touch may be halves of one, as in `<<`.
+            parts.append(" " if token.start > end else "")
+            if token.kind == "pragma":
+                words = token.text.strip().lstrip("#").strip().removeprefix("pragma").strip()
+                escaped = words.replace("\\", "\\\\").replace('"', '\\"')
+                parts.append(f'_Pragma("{escaped}") ')
+            else:
+                parts.append(token.text)
+            end = token.end
+        return "".join(parts)
+
 
 def read_source(text: str, tokens: list[Token]) -> Source:
     """Find the structure of `tokens`, which were cut from `text`."""

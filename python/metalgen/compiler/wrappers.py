@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metalgen.compiler.kernels import Kernel
+from metalgen.compiler.scopes import Source
 
 KERNEL_SYMBOL = "__metalgen_kernel_"
 TYPE_SYMBOL = "__metalgen_type_"
 LAYOUT_SYMBOL = "__metalgen_layout_"
+LIMIT_PREFIX = "__metalgen_limit_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,19 @@ def wrapper(entry: Entry) -> str:
         f' extern "C" const __constant unsigned long {LAYOUT_SYMBOL}{number}[] ='
         f" {{ {layout}(unsigned long)({limit}) }};"
     )
+
+
+def template_limit(source: Source, kernel: Kernel) -> str:
+    """A function template beside a kernel template, for a limit that depends on its parameters."""
+    header = source.one_line(kernel.first, source.template_end(kernel.first))
+    return (
+        f"{header} constexpr unsigned long {LIMIT_PREFIX}{kernel.name}() "
+        f"{{ return {kernel.max_threads}; }} "
+    )
+
+
+def limit_call(expression: str) -> str:
+    """What asks `template_limit` for the limit of the instantiation `expression`, `ns::f<A, B>`."""
+    name, bracket, arguments = expression.partition("<")
+    path, colons, last = name.rpartition("::")
+    return f"{path}{colons}{LIMIT_PREFIX}{last.strip()}{bracket}{arguments}()"

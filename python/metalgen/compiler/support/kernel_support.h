@@ -84,6 +84,14 @@ argument_type<I, F> pass(native_type<I, F> value) {
   return parameter<argument_type<I, F>>::pass(value);
 }
 
+// clang converts between the two 16-bit floating-point types by way of float only.
+template <class T>
+T widened(T value) {
+  return value;
+}
+inline float widened(half value) { return value; }
+inline float widened(__bf16 value) { return value; }
+
 // One threadgroup variable: `Tag` is local to the function that declares it, so every instantiation
 // of a function template has its own. Calls are replaced by a global once compiled.
 template <class Tag, class T>

@@ -1,0 +1,69 @@
+"""Compound assignments to vector components in templates, which clang does not resolve.
+
+Components are properties, and of a property whose type depends on a template parameter clang
+refuses `v.x += y`; `v.x = v.x + (y)` it accepts.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable
+
+from metalgen.compiler.edits import Edits
+from metalgen.compiler.scopes import Source, read_source
+from metalgen.compiler.tokens import tokenize
+
+
+def expand_compounds(text: str, offsets: Iterable[int]) -> Edits:
+    """Spell out the compound assignments whose operators are at `offsets`."""
+    source = read_source(text, tokenize(text))
+    starts = [token.start for token in source.tokens]
+    openers = {close: opener for opener, close in source.pairs.items()}
+    edits = Edits(text)
+    for offset in sorted(set(offsets)):
+        at = bisect.bisect_right(starts, offset) - 1
+        if at > 0:
+            _expand(source, at, openers, edits)
+    return edits
+
+
+def _expand(source: Source, at: int, openers: dict[int, int], edits: Edits) -> None:
+    tokens = source.tokens
+    last = at
+    while last - at < 2 and not tokens[last].text.endswith("="):
+        last += 1
+    operator = source.slice(at, last + 1)
+    end = _operand_end(source, last + 1)
+    if not operator.endswith("=") or len(operator) < 2 or end is None:
+        return
+    target = source.slice(_target_start(source, at, openers), at)
+    edits.replace(tokens[at].start, tokens[last].end, f"= {target} {operator[:-1]} (")
+    edits.insert(tokens[end - 1].end, ")")
+
+
+def _target_start(source: Source, operator: int, openers: dict[int, int]) -> int:
+    """The first token of the postfix expression in front of the operator."""
+    tokens = source.tokens
+    at = operator - 1
+    while at > 0:
+        if tokens[at].text in (")", "]") and at in openers:
+            at = openers[at]
+            if tokens[at - 1].kind == "identifier" or tokens[at - 1].text in (")", "]"):
+                at -= 1
+                continue
+            return at
+        if tokens[at - 1].text in (".", "->", "::"):
+            at -= 2
+            continue
+        return at
+    return at
+
+
+def _operand_end(source: Source, at: int) -> int | None:
+    """Behind the right-hand side."""
+    first = at
+    while at < len(source.tokens):
+        if source.tokens[at].text in (";", ",", ")", "}", "]"):
+            return at if at > first else None
+        at = source.pairs.get(at, at) + 1
+    return None
