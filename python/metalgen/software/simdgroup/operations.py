@@ -12,7 +12,7 @@ NO_OPERATIONS = re.compile(
 )
 # With uniform operands the lanes still differ, or change memory one after the other.
 _PER_LANE = re.compile(
-    r"air\.(simd_prefix|simd_is_first|quad_|simd_shuffle_(up|down|xor|rotate|and_fill)|atomic|cmpxchg)"
+    r"air\.(simdgroup_matrix|simd_prefix|simd_is_first|quad_|simd_shuffle_(up|down|xor|rotate|and_fill)|atomic|cmpxchg)"
     r"|air\.(simd_is_helper|get_thread_index)"
 )
 _SAME_FOR_ALL = re.compile(

@@ -1,0 +1,79 @@
+"""Normalisation along the last dimension."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metalgen.errors import LaunchError
+from metalgen.ops.arguments import DEVICES, check_row_parameter, check_tensors
+from metalgen.ops.library import kernel_for, row_threads
+
+
+def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tensor:
+    """x / sqrt(mean(x²) + eps) · weight along the last dimension, weight of its length.
+
+    Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019). Raises LaunchError.
+    """
+    _check("rms_norm", x, weight, None)
+    result: Tensor = _rms_norm(x, weight, eps)
+    return result
+
+
+def layer_norm(
+    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) · weight + bias along the last dimension.
+
+    Ba, Kiros and Hinton, "Layer Normalization" (2016); the variance is the biased one. Raises LaunchError.
+    """
+    _check("layer_norm", x, weight, bias)
+    result: Tensor = _layer_norm(x, weight, bias, eps)
+    return result
+
+
+def _check(operation: str, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
+    check_tensors(operation, x=x, weight=weight, bias=bias)
+    if x.dim() == 0:
+        raise LaunchError(f"{operation}: expected x of one dimension or more, found a scalar")
+    check_row_parameter(operation, "weight", weight, x.shape[-1])
+    check_row_parameter(operation, "bias", bias, x.shape[-1])
+
+
+def _run(operation: str, x: Tensor, parameters: tuple[Tensor | None, ...], eps: float) -> Tensor:
+    result = torch.empty_like(x, memory_format=torch.contiguous_format)
+    if result.numel() == 0:
+        return result
+    columns = x.shape[-1]
+    given = zip(("has_weight", "has_bias"), parameters, strict=False)
+    kernel_for(operation, x)(
+        x.contiguous(),
+        *(None if p is None else p.contiguous() for p in parameters),
+        result,
+        columns,
+        eps,
+        threadgroups=(x.numel() // columns,),
+        group_size=(row_threads(columns),),
+        constants={name: parameter is not None for name, parameter in given},
+    )
+    return result
+
+
+@torch.library.custom_op("metalgen::rms_norm", mutates_args=(), device_types=DEVICES)
+def _rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    return _run("rms_norm", x, (weight,), eps)
+
+
+@_rms_norm.register_fake
+def _(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("metalgen::layer_norm", mutates_args=(), device_types=DEVICES)
+def _layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    return _run("layer_norm", x, (weight, bias), eps)
+
+
+@_layer_norm.register_fake
+def _(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
