@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 # Starting a process takes as long as describing about as many kernels.
 _WORTH_A_PROCESS = 400
-_CHUNK = 100
+_CHUNK = 250
 
 
 def survey(
@@ -49,7 +49,7 @@ def survey(
         for results in executor.map(_Worker.describe_all, chunks):
             yield from cast(list[Result], results)
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
 class _Worker:

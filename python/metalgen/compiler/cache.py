@@ -20,6 +20,8 @@ from pathlib import Path
 from metalgen.files import TEMPORARY_PREFIX, write_whole
 
 DEFAULT_LIMIT = 1 << 30  # bytes
+# Others keep files beside the entries; these are the compiler's.
+_PRECOMPILED_HEADERS = "headers-*.pch"
 _SHARDS = "0123456789abcdef"
 _DIGEST_SIZE = hashlib.sha256().digest_size
 # No writer takes that long: what is older was left by one that was killed.
@@ -68,13 +70,13 @@ class Cache:
 
     def use(self) -> CacheUse:
         """What the cache holds now, precompiled headers included."""
-        sizes = [status.st_size for _, status in self._files("", *_SHARDS)]
+        sizes = [status.st_size for _, status in self._everything()]
         return CacheUse(entries=len(sizes), bytes=sum(sizes))
 
     def clear(self) -> CacheUse:
         """Remove everything; what was there before."""
         before = self.use()
-        for path, _ in list(self._files("", *_SHARDS)):
+        for path, _ in list(self._everything()):
             path.unlink(missing_ok=True)
         return before
 
@@ -90,6 +92,12 @@ class Cache:
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+    def _everything(self) -> Iterator[tuple[Path, os.stat_result]]:
+        yield from self._files(*_SHARDS)
+        for path, status in self._files(""):
+            if path.match(_PRECOMPILED_HEADERS):
+                yield path, status
 
     def _files(self, *shards: str) -> Iterator[tuple[Path, os.stat_result]]:
         for shard in shards:
