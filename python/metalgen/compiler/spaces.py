@@ -15,7 +15,8 @@ _GENERIC = "ptr addrspace(4)"
 _VALUE = r"%(?:[-\w.$]+|\"[^\"]*\")"
 _INSTRUCTION = re.compile(rf"^  (?:({_VALUE}) = )?(?:tail |musttail |notail )?(\w+) (.*)$")
 _CAST = re.compile(rf"^ptr addrspace\(([13])\) (\S+) to {re.escape(_GENERIC)}")
-_USE = re.compile(rf"ptr addrspace\(4\) ({_VALUE})")
+# Attributes may stand between: `ptr addrspace(4) noundef align 4 %7`.
+_USE = re.compile(rf"ptr addrspace\(4\)(?P<attributes>(?: \w+(?:\([^)]*\))?)*) (?P<value>{_VALUE})")
 _INCOMING = re.compile(r"\[ ([^,]*), %")
 _CHOICE = re.compile(r"ptr addrspace\(4\) (\S+?)(?=,|$)")
 _MEMORY = re.compile(r"@llvm\.(memcpy|memmove|memset)((?:\.inline)?)((?:\.p\d)+)\.(i\d+)\(")
@@ -53,7 +54,7 @@ class _Spaces:
             self.spaces[name] = int(cast[1])
             self.originals[name] = cast[2]
         elif operation == "getelementptr" and (base := _USE.search(rest)):
-            self.made_from[name] = [base[1]]
+            self.made_from[name] = [base["value"]]
         elif operation == "phi" and rest.startswith(_GENERIC):
             self.made_from[name] = _INCOMING.findall(rest)
         elif operation == "select" and _GENERIC in rest:
@@ -130,11 +131,13 @@ class _Spaces:
         return line
 
     def _as_generic(self, found: re.Match[str]) -> str:
-        return self._with_twins(found[0], [found[1]])
+        return self._with_twins(found[0], [found["value"]])
 
     def _as_own(self, found: re.Match[str]) -> str:
-        space = self.spaces.get(found[1], _UNKNOWN)
-        return f"ptr addrspace({space}) {found[1]}" if space != _UNKNOWN else found[0]
+        space = self.spaces.get(found["value"], _UNKNOWN)
+        if space == _UNKNOWN:
+            return found[0]
+        return f"ptr addrspace({space}){found['attributes']} {found['value']}"
 
 
 def _twin(name: str) -> str:
