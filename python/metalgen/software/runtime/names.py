@@ -17,7 +17,15 @@ from types import MappingProxyType
 from metalgen.software.runtime.conversion import conversion
 from metalgen.software.runtime.floating import floating_function
 from metalgen.software.runtime.integer import integer_function
-from metalgen.software.runtime.ir import LANES, Code, Function, Type, Value, constant
+from metalgen.software.runtime.ir import (
+    LANES,
+    Code,
+    Function,
+    Type,
+    Value,
+    constant,
+    vector_constant,
+)
 from metalgen.software.runtime.matrix import matrix_function
 from metalgen.software.runtime.memory import (
     FENCE,
@@ -97,9 +105,9 @@ def _lanewise(name: str, lanes: int = 0) -> Function | None:
     """A function that treats every lane alone, over `lanes` lanes or as many as its suffix says."""
     if name.startswith("convert."):
         return _conversion(name.split(".")[1:], lanes)
-    if name in _CONSTANT_FUNCTIONS or name.startswith("is_uniform."):
-        return _environment(name, lanes or 1)
     stem, sign, suffix = _stem_sign_suffix(name)
+    if stem in (*_SIZE, _INDEX, "is_uniform"):
+        return _environment(name, lanes or 1)
     type_ = _type(suffix, lanes)
     if type_ is None:
         return None
@@ -121,19 +129,27 @@ def _conversion(parts: list[str], lanes: int) -> Function | None:
     return conversion(parts[0], to, parts[2], source)
 
 
-_CONSTANT_FUNCTIONS = {
-    "get_simdgroup_size.i16": ("i16", 32),
-    "get_simdgroup_size.i32": ("i32", 32),
-    "get_threads_per_simdgroup.i16": ("i16", 32),
-    "get_threads_per_simdgroup.i32": ("i32", 32),
-}
+_SIZE = "get_simdgroup_size get_threads_per_simdgroup".split()
+_INDEX = "get_thread_index_in_simdgroup"
 
 
-def _environment(name: str, lanes: int) -> Function:
-    """What is the same for every kernel. `is_uniform` only ever feeds an assumption."""
-    element, value = _CONSTANT_FUNCTIONS.get(name, ("i1", 1))
-    result = Type(element, lanes)
-    return Function((), result, lambda _code, _arguments: constant(value, result))
+def _environment(name: str, lanes: int) -> Function | None:
+    """What is the same for every kernel, or for every SIMD-group."""
+    stem, _, suffix = _stem_sign_suffix(name)
+    if stem == "is_uniform":  # only ever feeds an assumption
+        return _always(constant(1, Type("i1", lanes)))
+    result = _type(suffix, lanes)
+    if result is None or result.element not in ("i16", "i32"):
+        return None
+    if stem in _SIZE:
+        return _always(constant(LANES, result))
+    if stem == _INDEX and lanes == LANES:
+        return _always(vector_constant(list(range(LANES)), result.element))
+    return None
+
+
+def _always(value: Value) -> Function:
+    return Function((), value.type, lambda _code, _arguments: value)
 
 
 def _is_not_zero(code: Code, arguments: list[Value]) -> Value:
