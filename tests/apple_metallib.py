@@ -1,4 +1,4 @@
-"""Apple's own metallib out of the mlx-metal wheel: fetched once into the cache, never kept in here."""
+"""Apple's metallib out of the mlx-metal wheel: fetched once into the cache, never kept here."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ from metalgen.files import write_whole
 
 LISTED = HEADERS / "air_functions.txt"
 _DECLARATION = re.compile(r"([^;{}()]+?)\s+(__air_\w+)\(([^()]*)\)\s*__asm\(([^()]*)\)")
-_OURS = re.compile(r" (?:dso_local|spir_func|noundef|zeroext|signext|local_unnamed_addr|#\d+)(?=[ ,)]|$)")
+_OURS = re.compile(
+    r" (?:dso_local|spir_func|noundef|zeroext|signext|local_unnamed_addr|#\d+)(?=[ ,)]|$)"
+)
 
 
 def _declarations() -> list[tuple[str, str, list[str]]]:

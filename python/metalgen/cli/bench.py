@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from metalgen.cli import exit_codes
+from metalgen.cli.failure import Status
 from metalgen.cli.progress import time_text
 
 if TYPE_CHECKING:
@@ -47,29 +47,28 @@ def bench(
 
     console = Console()
     rows: list[Row] = []
-    with exit_codes.reported_errors():
-        proposer = make_proposer(model or default_model(), base_url=base_url)
-        found = find_problems(problems)
-        limits = Limits(launch_s=time_limit)
-        for row in run_bench(
-            found,
-            proposer,
-            attempts=attempts,
-            allow_aten=aten,
-            jobs=jobs,
-            limits=limits,
-            out=out,
-        ):
-            rows.append(row)
-            if not as_json:
-                _show(console, row, len(rows), len(found))
-        result = Bench(proposer.name, tuple(rows), measured_on())
+    proposer = make_proposer(model or default_model(), base_url=base_url)
+    found = find_problems(problems)
+    limits = Limits(launch_s=time_limit)
+    for row in run_bench(
+        found,
+        proposer,
+        attempts=attempts,
+        allow_aten=aten,
+        jobs=jobs,
+        limits=limits,
+        out=out,
+    ):
+        rows.append(row)
+        if not as_json:
+            _show(console, row, len(rows), len(found))
+    result = Bench(proposer.name, tuple(rows), measured_on())
     if as_json:
         print(json.dumps(result.to_json(), indent=2))
     else:
         _summarise(console, result)
     solved = any(row.is_accepted for row in result.counted)
-    raise typer.Exit(exit_codes.ACCEPTED if solved else exit_codes.NOT_ACCEPTED)
+    raise typer.Exit(Status.OK if solved else Status.REFUSED)
 
 
 def measured_on() -> dict[str, str]:

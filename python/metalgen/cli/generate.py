@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from metalgen.cli import exit_codes
+from metalgen.cli.failure import Status
 from metalgen.cli.progress import LineReport, LiveReport, verdict_text
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def generate(
     console = Console(soft_wrap=True)
     live = LiveReport(console) if console.is_terminal and not as_json else None
     report = live or (Silent() if as_json else LineReport(console))
-    with exit_codes.reported_errors(), live or nullcontext():
+    with live or nullcontext():
         result = run(
             problem,
             model or [default_model()],
@@ -77,10 +77,10 @@ def generate(
 
 def _exit_code(result: Result) -> int:
     if result.is_accepted:
-        return exit_codes.ACCEPTED
+        return Status.OK
     if result.stopped and all(each.is_provider_error for each in result.stopped):
-        return exit_codes.PROVIDER_FAILED
-    return exit_codes.NOT_ACCEPTED
+        return Status.SERVICE_FAILED
+    return Status.REFUSED
 
 
 def _summarise(console: Console, result: Result) -> None:

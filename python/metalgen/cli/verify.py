@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from metalgen.cli import exit_codes
+from metalgen.cli.failure import Status
 from metalgen.cli.progress import verdict_text
 
 
@@ -39,13 +39,12 @@ def verify(
     from metalgen.generation.result import verdict_json
     from metalgen.proposers import Accepted
 
-    with exit_codes.reported_errors():
-        kept = read_candidate(candidate)
-        path = problem or problem_of(candidate)
-        with Evaluator(Limits(launch_s=time_limit), device=default_device()) as evaluator:
-            opened = evaluator.open(path)
-            evaluation = evaluator.evaluate(opened, kept, allow_aten=aten)
-            device = evaluator.device
+    kept = read_candidate(candidate)
+    path = problem or problem_of(candidate)
+    with Evaluator(Limits(launch_s=time_limit), device=default_device()) as evaluator:
+        opened = evaluator.open(path)
+        evaluation = evaluator.evaluate(opened, kept, allow_aten=aten)
+        device = evaluator.device
     verdict, details = evaluation.verdict, dict(evaluation.details or {})
     if as_json:
         print(json.dumps({**verdict_json(verdict), **details, "device": device}, indent=2))
@@ -57,4 +56,4 @@ def verify(
                 print(f"note: {note}")
         print(f"on {device['name']}, {device['host']}, torch {device['torch']}")
     accepted = isinstance(verdict, Accepted)
-    raise typer.Exit(exit_codes.ACCEPTED if accepted else exit_codes.NOT_ACCEPTED)
+    raise typer.Exit(Status.OK if accepted else Status.REFUSED)

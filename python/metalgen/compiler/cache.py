@@ -102,7 +102,7 @@ class Cache:
     def _files(self, *shards: str) -> Iterator[tuple[Path, os.stat_result]]:
         for shard in shards:
             with (
-                contextlib.suppress(FileNotFoundError),
+                contextlib.suppress(FileNotFoundError, NotADirectoryError),
                 os.scandir(self.directory / shard) as found,
             ):
                 for entry in found:

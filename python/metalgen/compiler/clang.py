@@ -88,7 +88,7 @@ def compile_to_air(
         preprocessed, [*language, *headers.compiling], options, listing
     )
     complaints = Complaints()
-    functions = emit_functions(ir, translation.entries, translation.constants, options, complaints)
+    functions = emit_functions(ir, translation, options, complaints)
     if complaints.found:
         raise failure(listing, preprocessed, translation, complaints.found, "")
     if not functions:

@@ -13,6 +13,7 @@ from metalgen.compiler.constants import Constant
 from metalgen.compiler.initializers import constant_globals, keep_initializers
 from metalgen.compiler.irtext import Entity, ModuleText, read_module_text
 from metalgen.compiler.options import CompileOptions
+from metalgen.compiler.rewrite import Translation
 from metalgen.compiler.signatures import Signature, arguments, check_types, read_signature
 from metalgen.compiler.spaces import declare_memory_calls, is_memory_call, specialize
 from metalgen.compiler.storage import replace_storage
@@ -36,18 +37,15 @@ _MANGLED = re.compile(r"^@_Z(?:N?K?)(\d+)(\w+)")
 
 
 def emit_functions(
-    ir: str,
-    entries: tuple[Entry, ...],
-    constants: tuple[Constant, ...],
-    options: CompileOptions,
-    complaints: Complaints,
+    ir: str, translation: Translation, options: CompileOptions, complaints: Complaints
 ) -> list[Function]:
-    """One function of a metallib per entry; nothing usable if there are complaints afterwards."""
+    """One function of a metallib per kernel; nothing usable if there are complaints afterwards."""
     module = read_module_text(_plain(ir))
-    _check_constants(constants, module, complaints)
+    constants = translation.constants
+    _check_constants(constants, complaints)
     functions: list[Function] = []
-    for entry in entries:
-        signature = read_signature(module, entry)
+    for entry in translation.entries:
+        signature = read_signature(module, entry, translation.field_names)
         check_types(entry, signature, complaints)
         text = _module_text(module, entry, signature, constants, options, complaints)
         if not complaints.found:
@@ -62,9 +60,7 @@ def _plain(ir: str) -> str:
     return _KERNEL_ARGUMENT_METADATA.sub("", _NOISE.sub("", ir))
 
 
-def _check_constants(
-    constants: tuple[Constant, ...], module: ModuleText, complaints: Complaints
-) -> None:
+def _check_constants(constants: tuple[Constant, ...], complaints: Complaints) -> None:
     indices: dict[int, Constant] = {}
     for constant in constants:
         other = indices.setdefault(constant.index, constant)

@@ -10,6 +10,7 @@ from metalgen.compiler.complaints import Complaint, Complaints
 from metalgen.compiler.constants import Constant, rewrite_constants
 from metalgen.compiler.constructors import rewrite_constructors
 from metalgen.compiler.edits import Edits, Rewritten
+from metalgen.compiler.fields import FieldNames, declare_fields
 from metalgen.compiler.kernels import Found, Instantiation, Kernel, find_kernels
 from metalgen.compiler.members import qualify_thread_members
 from metalgen.compiler.preprocess import Preprocessed
@@ -51,6 +52,7 @@ class Translation:
     tokens: tuple[Token, ...]
     entries: tuple[Entry, ...]
     constants: tuple[Constant, ...]
+    field_names: FieldNames
     complaints: tuple[Complaint, ...]
 
 
@@ -66,10 +68,16 @@ def rewrite(preprocessed: Preprocessed, untrusted: bool) -> Translation:
     rewrite_threadgroup_variables(source, edits, complaints)
     qualify_thread_members(source, edits)
     rewrite_constructors(source, edits)
+    field_names = declare_fields(source, edits)
     _rewrite_words(source, found, edits, complaints, untrusted)
     _remove_attributes(source, edits)
     return Translation(
-        edits.apply(), tuple(tokens), tuple(entries), constants, tuple(complaints.found)
+        edits.apply(),
+        tuple(tokens),
+        tuple(entries),
+        constants,
+        field_names,
+        tuple(complaints.found),
     )
 
 

@@ -62,7 +62,7 @@ class Source:
 
     def class_name(self, scope: Scope) -> str | None:
         """The name of the class that `scope` is the body of, if it has one."""
-        at = self._class_key(scope) + 1
+        at = self.class_key(scope) + 1
         while scope.kind == "class" and at < scope.opener:
             if self.tokens[at].text in ("alignas", "__attribute__") and at + 1 in self.pairs:
                 at = self.pairs[at + 1]
@@ -75,10 +75,10 @@ class Source:
 
     def is_private(self, scope: Scope) -> bool:
         """Whether members are private unless they say otherwise."""
-        return self.tokens[self._class_key(scope)].text == "class"
+        return self.tokens[self.class_key(scope)].text == "class"
 
-    def _class_key(self, scope: Scope) -> int:
-        """The token `struct`, `class` or `union` of a class."""
+    def class_key(self, scope: Scope) -> int:
+        """The token `struct`, `class` or `union` of a class; its `{` if it is none."""
         for at in range(self.template_end(scope.head), scope.opener):
             if self.tokens[at].text in ("struct", "class", "union"):
                 return at

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from metalgen.air import Argument
+from metalgen.air import Argument, Field
 from metalgen.compiler.attributes import POSITIONS
 from metalgen.compiler.bindings import Parameter
 from metalgen.compiler.complaints import Complaints
+from metalgen.compiler.fields import FieldNames, read_fields
 from metalgen.compiler.irtext import ModuleText
 from metalgen.compiler.words import metal_types
-from metalgen.compiler.wrappers import LAYOUT_SYMBOL, TYPE_SYMBOL, Entry
+from metalgen.compiler.wrappers import FIELDS_SYMBOL, LAYOUT_SYMBOL, TYPE_SYMBOL, Entry
 
 _STRING = re.compile(r'constant \[\d+ x i8\] c"([^"]*)"')
 _ESCAPE = re.compile(r"\\([0-9A-Fa-f]{2})")
@@ -32,6 +33,7 @@ class ParameterType:
     is_const: bool
     size: int  # bytes, of what it points to
     alignment: int
+    fields: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Signature:
     max_threads: int
 
 
-def read_signature(module: ModuleText, entry: Entry) -> Signature:
+def read_signature(module: ModuleText, entry: Entry, names: FieldNames) -> Signature:
     """Read what the wrapper of `entry` left in `module` about it."""
     described = _string(module, f"@{TYPE_SYMBOL}{entry.number}")
     layout = [
@@ -51,8 +53,11 @@ def read_signature(module: ModuleText, entry: Entry) -> Signature:
     ] or [0]
     found = _FUNCTION.search(described)
     texts = _split(found[1]) if found else []
+    listed = _string(module, f"@{FIELDS_SYMBOL}{entry.number}")
+    fields = read_fields(listed.partition("[F = ")[2].rpartition("]")[0], names)
     types = tuple(
-        _parameter_type(text, layout[2 * at], layout[2 * at + 1]) for at, text in enumerate(texts)
+        replace(_parameter_type(text, layout[2 * at], layout[2 * at + 1]), fields=fields[at])
+        for at, text in enumerate(texts)
     )
     return Signature(types, layout[-1])
 
@@ -196,4 +201,5 @@ def _argument(position: int, parameter: Parameter, type_: ParameterType, used: b
         is_reference=type_.is_reference,
         is_used=used,
         condition=binding.condition,
+        fields=type_.fields,
     )

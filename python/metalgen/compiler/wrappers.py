@@ -9,6 +9,7 @@ from metalgen.compiler.scopes import Source
 
 KERNEL_SYMBOL = "__metalgen_kernel_"
 TYPE_SYMBOL = "__metalgen_type_"
+FIELDS_SYMBOL = "__metalgen_fields_"
 LAYOUT_SYMBOL = "__metalgen_layout_"
 LIMIT_PREFIX = "__metalgen_limit_"
 
@@ -26,7 +27,7 @@ class Entry:
 
 
 def wrapper(entry: Entry) -> str:
-    """A function of native types that calls the kernel, its type as text, and its layout.
+    """A function of native types that calls the kernel, its type and fields as text, its layout.
 
     The layout lists size and alignment of what each parameter points to, then the limit on
     threads (0 for none).
@@ -46,6 +47,8 @@ def wrapper(entry: Entry) -> str:
         f' extern "C" void {KERNEL_SYMBOL}{number}({declared}) {{ {entry.expression}({passed}); }}'
         f' extern "C" __constant const char* const __constant {TYPE_SYMBOL}{number} ='
         f" ::__metalgen::describe<{function}>();"
+        f' extern "C" __constant const char* const __constant {FIELDS_SYMBOL}{number} ='
+        f" ::__metalgen::describe<typename ::__metalgen::parameter_fields<{function}>::type>();"
         f' extern "C" const __constant unsigned long {LAYOUT_SYMBOL}{number}[] ='
         f" {{ {layout}(unsigned long)({limit}) }};"
     )

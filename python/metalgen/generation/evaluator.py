@@ -13,6 +13,7 @@ from metalgen.errors import ProblemError
 from metalgen.generation.candidate import Candidate
 from metalgen.generation.sandbox import Failed, Limits, Worker
 from metalgen.problem import Problem
+from metalgen.problem.source import read_problem_file
 from metalgen.proposers import Accepted, Rejected
 
 _HINTS = {
@@ -66,6 +67,7 @@ class Evaluator:
 
     def open(self, path: Path) -> Problem:
         """Load and describe a problem file; ProblemError where it is bad."""
+        read_problem_file(path)  # a wrong path is told of without starting a process
         answer = self._worker.ask({"do": "describe", "path": str(path.resolve())})
         if isinstance(answer, Failed):
             raise ProblemError(f"'{path}' {answer.reason} while it was loaded and run once")

@@ -203,6 +203,8 @@ def _environment() -> dict[str, str]:
     environment = scrubbed(os.environ)
     package = str(Path(metalgen.__file__).resolve().parent.parent)
     inherited = environment.get("PYTHONPATH")
+    # Idle threads of PyTorch's that spin would take the cores from the kernels timed beside it.
+    environment.setdefault("OMP_WAIT_POLICY", "passive")
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (package, inherited) if p)
     return environment
 

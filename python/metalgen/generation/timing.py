@@ -35,7 +35,33 @@ class Timing:
 def measure(
     candidate: Callable[[], object], eager: Callable[[], object], device: torch.device
 ) -> Timing:
-    """Time both in alternation after warming up; each call waits until its result is there."""
+    """Time both in alternation after warming up; each call waits until its result is there.
+
+    Eager runs on one thread or on all, whichever is faster: small work is, and on a machine that is
+    busy with something else threads wait for one another longer than they compute.
+    """
+    all_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(_best_threads(eager, device, all_threads))
+        return _measure(candidate, eager, device)
+    finally:
+        torch.set_num_threads(all_threads)
+
+
+def _best_threads(eager: Callable[[], object], device: torch.device, most: int) -> int:
+    """The number of threads, 1 or `most`, with which eager's median is smaller."""
+    medians: dict[int, float] = {}
+    for threads in (most, 1):
+        torch.set_num_threads(threads)
+        first = _seconds(eager, device)
+        tries = 7 if first < BUDGET_S / 50 else 1
+        medians[threads] = statistics.median(_seconds(eager, device) for _ in range(tries))
+    return min(medians, key=lambda threads: medians[threads])
+
+
+def _measure(
+    candidate: Callable[[], object], eager: Callable[[], object], device: torch.device
+) -> Timing:
     estimate = sum(_seconds(run, device) for run in (candidate, eager))  # also the first warm-up
     repetitions = int(BUDGET_S / max(estimate, 1e-6))
     repetitions = min(MAX_REPETITIONS, max(MIN_REPETITIONS, repetitions))

@@ -168,9 +168,7 @@ class BoundPlan:
     ) -> None:
         for allocation in wanted:
             try:
-                tensor = self.allocate(
-                    allocation.name, allocation.shape, allocation.dtype, device
-                )
+                tensor = self.allocate(allocation.name, allocation.shape, allocation.dtype, device)
             except (RuntimeError, MemoryError) as error:
                 raise PlanError(
                     f"'{allocation.name}': cannot allocate {list(allocation.shape)} of"

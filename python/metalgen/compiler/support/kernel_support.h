@@ -84,6 +84,69 @@ argument_type<I, F> pass(native_type<I, F> value) {
   return parameter<argument_type<I, F>>::pass(value);
 }
 
+// The members of a class, for those that the rewriting has given __metalgen_fields.
+template <class T>
+struct bare {
+  typedef T type;
+};
+template <class T>
+struct bare<const T> : bare<T> {};
+template <class T>
+struct bare<__global T> : bare<T> {};
+template <class T>
+struct bare<const __global T> : bare<T> {};
+template <class T>
+struct bare<__constant T> : bare<T> {};
+template <class T>
+struct bare<const __constant T> : bare<T> {};
+template <class T>
+struct bare<__local T> : bare<T> {};
+template <class T>
+struct bare<const __local T> : bare<T> {};
+
+template <class T>
+struct element {
+  typedef T type;
+  static constexpr __constant unsigned long count = 0;
+};
+template <class T, unsigned long N>
+struct element<T[N]> {
+  typedef typename element<T>::type type;
+  static constexpr __constant unsigned long count = N * (element<T>::count ? element<T>::count : 1);
+};
+
+struct no_fields;
+template <int Class, class... Fields>
+struct field_list;
+template <class T, unsigned long Offset, unsigned long Size, unsigned long Count, class Inner>
+struct field;
+
+template <class...>
+struct nothing {
+  typedef void type;
+};
+template <class T, class = void>
+struct fields_of {
+  typedef no_fields type;
+};
+template <class T>
+struct fields_of<T, typename nothing<decltype(T::template __metalgen_fields<T>())>::type> {
+  typedef decltype(T::template __metalgen_fields<T>()) type;
+};
+
+template <class T, unsigned long Offset, class E = typename element<T>::type>
+using field_of =
+    field<E, Offset, sizeof(E), element<T>::count, typename fields_of<typename bare<E>::type>::type>;
+
+template <class... Lists>
+struct list;
+template <class F>
+struct parameter_fields;
+template <class... P>
+struct parameter_fields<void(P...)> {
+  typedef list<typename fields_of<typename bare<typename pointee<P>::type>::type>::type...> type;
+};
+
 // clang converts between the two 16-bit floating-point types by way of float only.
 template <class T>
 T widened(T value) {

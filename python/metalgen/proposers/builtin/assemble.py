@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from metalgen.errors import UnsupportedError
-from metalgen.proposers.builtin.capture import identifier
 from metalgen.proposers.builtin.emit_elementwise import elementwise_kernel
 from metalgen.proposers.builtin.emit_product import product_kernel
 from metalgen.proposers.builtin.emit_rows import rows_kernel
@@ -15,7 +14,7 @@ from metalgen.proposers.builtin.emit_scan import scan_kernel
 from metalgen.proposers.builtin.expressions import STORAGE_TYPES, Constant, compute_type
 from metalgen.proposers.builtin.fuse import Fusion
 from metalgen.proposers.builtin.kernel import Draft, Kernel
-from metalgen.proposers.builtin.naming import Names, name_tensors
+from metalgen.proposers.builtin.naming import Names, identifier, name_tensors
 from metalgen.proposers.builtin.render import helper_functions
 from metalgen.proposers.builtin.sizes import plan_expression
 from metalgen.proposers.builtin.tensors import Table, Tensor
@@ -103,5 +102,3 @@ def _summary(kernels: Sequence[Kernel]) -> str:
     names = ", ".join(f"`{kernel.name}`" for kernel in kernels[:6])
     more = f" and {len(kernels) - 6} more" if len(kernels) > 6 else ""
     return f"{len(kernels)} kernel{'s' if len(kernels) != 1 else ''} ({names}{more})"
-
-

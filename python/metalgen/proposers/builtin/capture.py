@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import sympy
@@ -16,6 +20,7 @@ from torch.utils._sympy import functions as symbolic
 
 from metalgen.errors import UnsupportedError
 from metalgen.problem import LoadedProblem
+from metalgen.proposers.builtin.exportable import decompositions, exportable
 from metalgen.proposers.builtin.expressions import (
     STORAGE_TYPES,
     Expr,
@@ -25,6 +30,7 @@ from metalgen.proposers.builtin.expressions import (
     number,
 )
 from metalgen.proposers.builtin.indexing import Index, Size, product
+from metalgen.proposers.builtin.naming import identifier
 from metalgen.proposers.builtin.tensors import Idx, Stored, Table, Tensor
 
 MAX_TABLE = 4096
@@ -150,13 +156,12 @@ def _export(problem: LoadedProblem, dimensions: Callable[[int], Sequence[int]]) 
         return None
 
     shapes = pytree.tree_map(dynamic, tuple(problem.inputs))
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _quietly(), torch.no_grad():
         try:
             program = torch.export.export(
-                problem.module, tuple(problem.inputs), dynamic_shapes=_by_name(problem, shapes)
+                exportable(problem.module), tuple(problem.inputs), dynamic_shapes=shapes
             )
-            return program.run_decompositions()
+            return program.run_decompositions(decompositions())
         except Exception as error:
             text = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UnsupportedError(
@@ -164,9 +169,17 @@ def _export(problem: LoadedProblem, dimensions: Callable[[int], Sequence[int]]) 
             ) from error
 
 
-def _by_name(problem: LoadedProblem, shapes: object) -> object:
-    del problem
-    return shapes
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Export warns and logs whole graphs when it fails; its error says enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _is_named(argument: object) -> bool:
@@ -223,26 +236,3 @@ def _add_outputs(result: Capture, program: ExportedProgram) -> None:
             raise UnsupportedError(f"not supported: forward writes to its input '{spec.target}'")
         else:
             result.mutated.append(spec.target or "a buffer")
-
-
-# Words that cannot name a variable in MSL, or that the templates use themselves.
-_RESERVED = frozenset(
-    "kernel device constant thread threadgroup vertex fragment half float int uint long short char"
-    " bool bfloat uchar ushort ulong void struct class enum union template typename using"
-    " namespace const constexpr static inline if else for while do switch case break continue"
-    " return sizeof true false auto register volatile signed unsigned double this new delete"
-    " operator private protected public virtual friend goto default extern mutable explicit"
-    " exp log sqrt rsqrt sin cos tan tanh pow floor ceil abs fabs min max fma sign select clamp"
-    " relu sigmoid gelu gelu_tanh silu softplus entry line layer group carry running and or not xor metal sampler texture array vec"
-    " position lane row column rows columns plane simdgroup simdgroups thread_id threads partial"
-    " all any mix step length distance dot cross normalize saturate fract trunc rint round"
-    " assert import export packed ptrdiff_t size_t main i j k x_ y_ value best total"
-    " tile_a tile_b sums depth first first_row first_column left_value right_values".split()
-)
-
-
-def identifier(name: str) -> str:
-    """`name` as a variable's name in MSL."""
-    word = "".join(letter if letter.isalnum() else "_" for letter in name)
-    word = word if word[:1].isalpha() or word[:1] == "_" else f"_{word}"
-    return f"{word}_" if word in _RESERVED else word

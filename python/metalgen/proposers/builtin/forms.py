@@ -39,6 +39,7 @@ FORMS: dict[str, Form] = {
     "sub": _infix("-", ADD),
     "mul": _infix("*", MULTIPLY),
     "div": _infix("/", MULTIPLY, 2),
+    "mod": _infix("%", MULTIPLY, 2),
     "neg": Form("-{0}", UNARY),
     "not": Form("!{0}", UNARY),
     "bit_not": Form("~{0}", UNARY),

@@ -28,6 +28,7 @@ from metalgen.proposers.builtin.registry import Call, Result, fixed, lowers
 from metalgen.proposers.builtin.tensors import Idx, Pointwise, Read, Tensor
 
 _fetched = itertools.count()
+MOST_PARTS = 8
 
 
 def inside(coordinate: Index, size: Index) -> Expr | None:
@@ -60,7 +61,18 @@ def guarded(condition: Expr | None, value: Expr, otherwise: Expr) -> Expr:
 def lower_cat(call: Call) -> Result:
     parts: list[Tensor] = [part for part in call.args[0] if part.shape != (ZERO,)]
     dim = call.argument(1, "dim", 0) % len(call.shape)
+    while len(parts) > MOST_PARTS:
+        # A kernel can name only so many buffers: parts are joined by the handful first.
+        groups = [parts[i : i + MOST_PARTS] for i in range(0, len(parts), MOST_PARTS)]
+        parts = [_joined(call, group, dim) for group in groups]
+    return _joined(call, parts, dim)
+
+
+def _joined(call: Call, parts: list[Tensor], dim: int) -> Tensor:
+    """The parts one behind the other along `dim`."""
     type_ = compute_type(call.dtype)
+    length = sum((part.shape[dim] for part in parts[1:]), parts[0].shape[dim])
+    shape = (*call.shape[:dim], length, *call.shape[dim + 1 :])
 
     def body(index: Idx, read: Read) -> Expr:
         return _part(index, read, parts, ZERO)
@@ -77,7 +89,7 @@ def lower_cat(call: Call) -> Result:
         )
         return apply("guard", condition, value, _part(index, read, others, end))
 
-    return Pointwise(call.name, call.shape, call.dtype, tuple(parts), body, label="cat")
+    return Pointwise(call.name, shape, call.dtype, tuple(parts), body, label="cat")
 
 
 @lowers("constant_pad_nd")
@@ -210,10 +222,12 @@ def lower_index(call: Call) -> Result:
 def lower_arange(call: Call) -> Result:
     start, step = (call.argument(0, "start", 0), call.argument(2, "step", 1))
     type_ = compute_type(call.dtype)
-    if type_ == "float":
-        raise UnsupportedError("not supported: arange of floats; convert an integer one")
 
     def body(index: Idx, read: Read) -> Expr:
+        if isinstance(start, float) or isinstance(step, float):
+            place = convert(IndexValue("uint", index[0]), "float")
+            scaled = apply("mul", place, number(float(step)))
+            return apply("add", scaled, number(float(start)))
         place = index[0] * Index.of(step) + Index.of(start)
         return convert(IndexValue("long", place), type_)
 
@@ -230,7 +244,19 @@ def lower_full(call: Call) -> Result:
     )
 
 
-@lowers("zeros", "ones", "zeros_like", "ones_like", "new_zeros", "new_ones")
+@lowers(
+    "zeros",
+    "ones",
+    "zeros_like",
+    "ones_like",
+    "new_zeros",
+    "new_ones",
+    "empty",
+    "empty_like",
+    "new_empty",
+    "empty_permuted",
+    "empty_strided",
+)
 def lower_filled(call: Call) -> Result:
     amount = number(1.0 if "ones" in _bare(call) else 0.0)
     return constant_tensor(

@@ -382,28 +382,21 @@ def divide(value: Index, divisor: Index) -> tuple[Index, Index]:
     if divisor == 1:
         return value, ZERO
     whole, rest = _split_multiples(value, divisor)
+    if not is_never_negative(rest) and is_never_negative(rest + divisor):
+        # Kernels divide unsigned numbers: nothing below zero may stay inside.
+        whole, rest = whole - 1, rest + divisor
     if is_never_negative(rest) and is_less(rest, divisor):
         return whole, rest
     common = _common_factor(rest, divisor)
     if common is not None:
-        large, small = common
-        factor = _factor_of(large, divisor)
-        quotient, remainder = divide(large[0], divisor_over(divisor, factor))
+        large, small, factor = common
+        quotient, remainder = divide(large, _split_multiples(divisor, factor)[0])
         return whole + quotient, remainder * factor + small
     return whole + _quotient(rest, divisor), _remainder(rest, divisor)
 
 
-def divisor_over(divisor: Index, factor: Index) -> Index:
-    return _split_multiples(divisor, factor)[0]
-
-
-def _factor_of(large: tuple[Index, Index], divisor: Index) -> Index:
-    del divisor
-    return large[1]
-
-
-def _common_factor(rest: Index, divisor: Index) -> tuple[tuple[Index, Index], Index] | None:
-    """((x, g), r) with rest = g * x + r, 0 <= r < g and g a factor of `divisor` other than 1."""
+def _common_factor(rest: Index, divisor: Index) -> tuple[Index, Index, Index] | None:
+    """(x, r, g) with rest = g * x + r, 0 <= r < g and g a factor of `divisor` other than 1."""
     if len(divisor.terms) != 1:
         return None
     atoms, number = divisor.terms[0]
@@ -412,7 +405,7 @@ def _common_factor(rest: Index, divisor: Index) -> tuple[tuple[Index, Index], In
         if large == ZERO or candidate == divisor:
             continue
         if is_never_negative(small) and is_less(small, candidate):
-            return (large, candidate), small
+            return large, small, candidate
     return None
 
 

@@ -88,7 +88,11 @@ class Draft:
             # Reductions and products are also variables: those keep the plain name.
             if not isinstance(part.tensor, Pointwise):
                 self._locals.fresh(part.tensor.name)
-        for tensor in [*(part.tensor for part in self.results), *self.operands]:
+        for tensor in self.operands:
+            if isinstance(tensor, Table):
+                name = self._locals.fresh(tensor.name)
+                bindings[buffer_name(tensor)] = Binding(name, STORAGE_TYPES[tensor.dtype])
+        for tensor in [*(part.tensor for part in self.results), *self._buffers()]:
             wanted = tensor.name if isinstance(tensor, Stored | Pointwise) else f"{tensor.name}_out"
             wanted = f"{wanted}_out" if self._is_named_value(tensor) else wanted
             name = self._locals.fresh(wanted)
@@ -151,7 +155,7 @@ class Draft:
 
     def finish(self, source: str, geometry: dict[str, Any], *, helpers: set[str]) -> Kernel:
         step: dict[str, Any] = {"kernel": self.name, "args": self.arguments(), **geometry}
-        if self._is_constant():
+        if self._is_constant() and all(isinstance(size, int) for size in _sizes_of(geometry)):
             step["once"] = True
         tables = tuple(tensor for tensor in self.operands if isinstance(tensor, Table))
         return Kernel(self.name, source, step, frozenset(helpers | self.writer.helpers), tables)
@@ -183,3 +187,7 @@ class Draft:
         )
         outputs = any(self.fusion.memory.is_output(part.tensor) for part in self.results)
         return reads and not outputs and not self.writer.sizes
+
+
+def _sizes_of(geometry: dict[str, Any]) -> list[Any]:
+    return [*geometry.get("threads", []), *geometry.get("threadgroups", [])]

@@ -251,7 +251,7 @@ RULES: dict[str, Rule] = {
     "true_divide": Rule(_div),
     "floor_divide": Rule(_form("floor_divide")),
     "remainder": Rule(_form("remainder")),
-    "fmod": Rule(_form("fmod")),
+    "fmod": Rule(lambda a, b: apply("fmod" if a.type == "float" else "mod", a, b)),
     "neg": Rule(_form("neg")),
     "abs": Rule(_abs),
     "reciprocal": Rule(lambda value: apply("div", number(1.0), value), "float"),

@@ -248,7 +248,7 @@ def literal_text(value: Constant) -> tuple[str, int]:
     if value.type == "bool":
         return ("true" if value.value else "false"), PRIMARY
     if value.type != "float":
-        text = str(int(value.value)) + ("l" if abs(value.value) >= 2**31 else "")
+        text = str(int(value.value)) + ("l" if value.type == "long" else "")
         return text, PRIMARY if value.value >= 0 else UNARY
     amount = float(value.value)
     if math.isnan(amount):

@@ -16,9 +16,13 @@ def lower_reshape(call: Call) -> Result:
     return reshaped(call.args[0], call.shape, call.name)
 
 
-@lowers(
-    "clone", "alias", "detach", "lift_fresh_copy", "contiguous", "lift_fresh", "copy_", "dropout"
-)
+@lowers("copy")
+def lower_copy(call: Call) -> Result:
+    source: Tensor = call.args[1]
+    return view(source, call.shape, lambda index: aligned(index, source.shape), call.name)
+
+
+@lowers("clone", "alias", "detach", "lift_fresh_copy", "contiguous", "lift_fresh", "dropout")
 def lower_identity(call: Call) -> Result:
     source: Tensor = call.args[0]
     return source
