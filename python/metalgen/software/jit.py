@@ -9,6 +9,7 @@ import llvmlite.binding as llvm
 from metalgen.errors import UnsupportedError
 from metalgen.software import runtime, target
 from metalgen.software.dump import Dump
+from metalgen.software.scattered import without_lane_branches
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def compile_module(text: str, entry: str, dump: Dump) -> llvm.ExecutionEngine:
     """
     dump.write("lowered", text)
     context = llvm.create_context()
-    module = llvm.parse_assembly(text, context)
+    module = llvm.parse_assembly(without_lane_branches(text), context)
     machine = target.machine()
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
