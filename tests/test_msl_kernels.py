@@ -150,3 +150,24 @@ def test_the_language_version_can_be_chosen_and_is_visible_to_the_source():
     options = CompileOptions(standard="metal3.1")
     (function,) = compile_to_air(source, options=options, defines={"__METAL_VERSION__": "310"})
     assert (function.air_version, function.language_version) == ((2, 6), (3, 1))
+
+
+def test_structs_list_their_members_with_types_and_offsets():
+    (p, d) = arguments(
+        "struct Inner { half a; float4 v[2]; };"
+        "template <typename T> struct P { T x, y[3]; Inner in; uint n = 3; bool flag;"
+        " int f() const { return 3; } static constant constexpr int K = 3; };"
+        "struct D : Inner { int z; };"
+        "kernel void k(constant P<bfloat>& p, device const D* d) {}"
+    )
+    members = [(f.name, f.type_name, f.offset, f.size, f.count) for f in p.fields]
+    assert members == [
+        ("x", "bfloat", 0, 2, 0),
+        ("y", "bfloat", 2, 2, 3),
+        ("in", "Inner", 16, 48, 0),
+        ("n", "uint", 64, 4, 0),
+        ("flag", "bool", 68, 1, 0),
+    ]
+    inner = [(f.name, f.type_name, f.offset, f.size, f.count) for f in p.fields[2].fields]
+    assert inner == [("a", "half", 0, 2, 0), ("v", "float4", 16, 16, 2)]
+    assert d.fields == ()
