@@ -106,6 +106,16 @@ SinCos<T> sin_cos(T x) {
   return rotate(sin_cos_reduced(reduced.r), reduced.quadrant);
 }
 
+// tan r or, a quadrant on, -1 / tan r; the polynomial is minimax on |r| <= π/4.
+template <class T>
+T tan(T x) {
+  const Reduced<T> reduced = reduce(x);
+  const T r = reduced.r;
+  const T t = odd(r, polynomial(T(r * r), 0x1.55556p-2f, 0x1.110d8p-3f, 0x1.bade48p-5f,
+                                0x1.5c9626p-6f, 0x1.639b3cp-7f, 0x1.1db8c2p-14f, 0x1.1f839ap-8f));
+  return select((reduced.quadrant & 1) != 0, T(-1.0f / t), t);
+}
+
 // x = quadrant / 2 + r, exact; from 2²² on every x is a multiple of 1/2, from 2²⁴ on an even
 // integer.
 template <class T>
@@ -127,14 +137,8 @@ float sin_1(float x) { return sin_cos(x).sin; }
 float32 sin_32(float32 x) { return sin_cos(x).sin; }
 float cos_1(float x) { return sin_cos(x).cos; }
 float32 cos_32(float32 x) { return sin_cos(x).cos; }
-float tan_1(float x) {
-  const auto [sin, cos] = sin_cos(x);
-  return sin / cos;
-}
-float32 tan_32(float32 x) {
-  const auto [sin, cos] = sin_cos(x);
-  return sin / cos;
-}
+float tan_1(float x) { return tan(x); }
+float32 tan_32(float32 x) { return tan(x); }
 float sinpi_1(float x) { return sin_cos_pi(x).sin; }
 float32 sinpi_32(float32 x) { return sin_cos_pi(x).sin; }
 float cospi_1(float x) { return sin_cos_pi(x).cos; }
