@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TORCH := 2.13.0
-DEMO := examples/problems/level2/gemm_bias_gelu.py
+DEMO := examples/problems/level2/linear_gelu.py
 
 .PHONY: demo test check build lint format types wheel clean
 
