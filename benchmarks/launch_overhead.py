@@ -1,4 +1,4 @@
-"""What one launch of a tiny kernel costs through the Python API, beside torch's smallest operator."""
+"""What launching a tiny kernel through the Python API costs, beside torch's smallest operator."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ Geometry Geometry::of_threads(Extent threads, Extent group_size) {
   Geometry geometry{threads, group_size, {}};
   for (int axis = 0; axis < 3; ++axis) {
     if (group_size[axis] == 0) throw LaunchError("a threadgroup needs at least one thread an axis");
-    geometry.groups[axis] = threads[axis] / group_size[axis] + (threads[axis] % group_size[axis] != 0);
+    const bool partial = threads[axis] % group_size[axis] != 0;
+    geometry.groups[axis] = threads[axis] / group_size[axis] + partial;
   }
   check_countable(geometry.groups);
   return geometry;

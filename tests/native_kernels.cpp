@@ -1,4 +1,4 @@
-// Kernels written by hand against the ABI of translated ones, to test dispatch without a translator.
+// Kernels written by hand against the ABI of translated ones: dispatch without a translator.
 #include <time.h>
 
 #include <atomic>

@@ -182,6 +182,16 @@ def test_a_tensor_may_stand_for_a_reference_if_it_is_large_enough():
         seen(out, b"abc", threads=1)
 
 
+def test_references_to_arrays_take_as_many_values():
+    seen = look(
+        argument(1, "x", "float", space="constant", is_reference=True, array_length=16),
+    )
+    out = torch.zeros(3, dtype=torch.int64)
+    seen(out, list(range(16)), threads=1)
+    with pytest.raises(LaunchError, match="expected 64 bytes, found 60"):
+        seen(out, list(range(15)), threads=1)
+
+
 def test_values_are_refused_for_memory_that_the_kernel_writes(saxpy):
     with pytest.raises(LaunchError, match=r"argument 'y' .*expected a tensor, found a float"):
         saxpy(torch.ones(4), 1.0, 1.0)

@@ -1,4 +1,4 @@
-// Reads cpu tensors through their Python attributes: no torch headers, and a few dozen nanoseconds each.
+// Reads cpu tensors through their Python attributes: some 50 ns each, and no torch headers.
 #include "bindings/signature.h"
 
 #include <pybind11/stl.h>

@@ -20,8 +20,8 @@ struct Few {
   std::span<const Item> span() const { return {items.data(), count}; }
 };
 
-// What [[buffer(index)]] gets: an address or buffer handle (int), a handle with a byte offset (tuple)
-// or bytes, which must outlive the binding.
+// What [[buffer(index)]] gets: an address or buffer handle (int), a handle with a byte offset
+// (tuple), or bytes, which must outlive the binding.
 Binding binding_of(std::uint32_t index, PyObject* source);
 
 // Dynamic threadgroup memory from pairs (index, bytes).

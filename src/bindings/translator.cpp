@@ -20,7 +20,8 @@ std::shared_ptr<py::object> share(py::object object) {
 
 Translator make_translator(py::object translate) {
   return [translate = share(std::move(translate))](
-             std::string_view kernel, std::span<const FunctionConstant> constants, Variant variant) {
+             std::string_view kernel, std::span<const FunctionConstant> constants,
+             Variant variant) {
     const py::gil_scoped_acquire gil;
     py::list values;
     for (const FunctionConstant& constant : constants) values.append(py::cast(constant));

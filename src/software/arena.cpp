@@ -11,7 +11,9 @@ namespace {
 constexpr std::size_t kFirstChunk = 64 * 1024;
 constexpr std::align_val_t kAlignment{kCacheLine};
 
-std::size_t round_up(std::size_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
+std::size_t round_up(std::size_t bytes) {
+  return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
+}
 
 }  // namespace
 

@@ -73,7 +73,9 @@ void step(Extent& position, const Extent& groups) {
   ++position[2];
 }
 
-bool lies_in_rows(const Extent& size) { return size[0] % kSimdWidth == 0 || size[1] * size[2] == 1; }
+bool lies_in_rows(const Extent& size) {
+  return size[0] % kSimdWidth == 0 || size[1] * size[2] == 1;
+}
 
 // Whether the grid has threadgroups of each kind.
 struct Kinds {

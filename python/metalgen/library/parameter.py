@@ -119,11 +119,17 @@ def parameter_of(alternatives: Sequence[Argument]) -> Parameter:
         fields=first.fields,
         dtypes=frozenset().union(*dtypes),
         misalignment=max(argument.type_alignment or 1 for argument in alternatives) - 1,
-        minimum_bytes=first.type_size if first.is_reference and len(known) == 1 else 0,
+        minimum_bytes=_referred_bytes(alternatives),
         type_size=first.type_size,
         writable=any(argument.access != "read" for argument in alternatives),
         optional=all(bool(a.condition) or not a.is_used for a in alternatives),
     )
+
+
+def _referred_bytes(alternatives: Sequence[Argument]) -> int:
+    if len(alternatives) > 1 or not alternatives[0].is_reference:
+        return 0
+    return alternatives[0].type_size * alternatives[0].array_length
 
 
 # Short names for the types of scalars whose declared type says nothing, as PyTorch spells them.
