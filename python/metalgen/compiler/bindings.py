@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,17 +25,17 @@ class Binding:
 
     kind: Literal["memory", "buffer", "threadgroup", "builtin"]
     index: int | None = None
+    expression: str | None = None  # what clang is to evaluate to the index
     builtin: str | None = None
     condition: str | None = None  # the function constant that decides whether it exists
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A kernel's parameter as written; `type_text` is its declaration without attributes."""
+    """A kernel's parameter as written, with the offset of its name."""
 
     name: str
     start: int
-    declaration: str
     binding: Binding
     is_threadgroup: bool  # declared as pointer or reference to threadgroup memory
 
@@ -55,9 +55,9 @@ def _refine(
 ) -> Binding:
     name = attribute.name
     if name == "buffer":
-        return replace(binding, kind="buffer", index=_index(source, attribute, complaints))
+        return _indexed(source, replace(binding, kind="buffer"), attribute, complaints)
     if name == "threadgroup":
-        return replace(binding, kind="threadgroup", index=_index(source, attribute, complaints))
+        return _indexed(source, replace(binding, kind="threadgroup"), attribute, complaints)
     if name in POSITIONS or name in INDICES:
         if binding.kind != "memory":
             complaints.add(attribute.start, f"'{name}' cannot be combined with another attribute")
@@ -71,29 +71,53 @@ def _refine(
     return binding
 
 
-def _index(source: Source, attribute: Attribute, complaints: Complaints) -> int:
+def _indexed(
+    source: Source, binding: Binding, attribute: Attribute, complaints: Complaints
+) -> Binding:
+    """`binding` with the index in the attribute's parentheses."""
     text = source.slice(attribute.first, attribute.last)
+    if not text:
+        complaints.add(attribute.start, f"'{attribute.name}' expects an index")
+        return replace(binding, index=0)
     try:
         index = int(text.rstrip("uUlL"), 0)
     except ValueError:
-        found = f"'{text}'" if text else "nothing"
-        complaints.add(
-            attribute.start, f"'{attribute.name}' expects an integer literal, found {found}"
-        )
-        return 0
+        return replace(binding, expression=text)
+    _check_range(attribute.name, index, attribute.start, complaints)
+    return replace(binding, index=index)
+
+
+def _check_range(name: str, index: int, start: int, complaints: Complaints) -> None:
     if not 0 <= index <= MAXIMUM_INDEX:
-        complaints.add(
-            attribute.start,
-            f"'{attribute.name}' index {index} is out of range: must be between 0 and "
-            f"{MAXIMUM_INDEX}",
-        )
-    return index
+        limits = f"must be between 0 and {MAXIMUM_INDEX}"
+        complaints.add(start, f"'{name}' index {index} is out of range: {limits}")
+
+
+def evaluated(
+    parameters: Sequence[Parameter], indices: Sequence[int], complaints: Complaints
+) -> tuple[Parameter, ...]:
+    """`parameters` with the values that clang found for their index expressions, in order."""
+    values = iter(indices)
+    result: list[Parameter] = []
+    for parameter in parameters:
+        binding = parameter.binding
+        if binding.expression is not None:
+            index = next(values)
+            _check_range(binding.kind, index, parameter.start, complaints)
+            binding = replace(binding, index=index, expression=None)
+        result.append(replace(parameter, binding=binding))
+    return choose_indices(result, complaints)
 
 
 def choose_indices(
-    parameters: Iterable[Parameter], complaints: Complaints
+    parameters: Sequence[Parameter], complaints: Complaints
 ) -> tuple[Parameter, ...]:
-    """Give memory without an index the lowest free one of its kind, in order, as Metal does."""
+    """Give memory without an index the lowest free one of its kind, in order, as Metal does.
+
+    That has to wait while there are expressions to be evaluated.
+    """
+    if any(parameter.binding.expression is not None for parameter in parameters):
+        return tuple(parameters)
     settled = [_settle_kind(parameter) for parameter in parameters]
     taken: dict[tuple[str, int], Parameter] = {}
     for parameter in settled:

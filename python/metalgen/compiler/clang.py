@@ -44,7 +44,6 @@ _GENERATION = [
     "-",
     "-clear-ast-before-backend",
     "-discard-value-names",
-    "-ffp-contract=fast",
     "-mllvm",
     "-inline-threshold=100000",
 ]
@@ -55,6 +54,7 @@ _FAST_MATH = [
     "-fno-signed-zeros",
     "-freciprocal-math",
     "-fapprox-func",
+    "-ffp-contract=fast",
     "-D__FAST_MATH__=1",
 ]
 
@@ -118,7 +118,7 @@ def _preprocess(
 
 
 def _language(options: CompileOptions) -> list[str]:
-    math = _FAST_MATH if options.math == "fast" else []
+    math = _FAST_MATH if options.math == "fast" else ["-ffp-contract=on"]
     return [*_LANGUAGE, *math]
 
 

@@ -8,6 +8,7 @@ import llvmlite.binding as llvm
 
 from metalgen.air import Function, FunctionConstant, KernelInfo
 from metalgen.air.metadata_text import metadata_text, quoted, symbol
+from metalgen.compiler.bindings import Parameter, evaluated
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.constants import Constant
 from metalgen.compiler.initializers import constant_globals, keep_initializers
@@ -46,8 +47,9 @@ def emit_functions(
     functions: list[Function] = []
     for entry in translation.entries:
         signature = read_signature(module, entry, translation.field_names)
-        check_types(entry, signature, complaints)
-        text = _module_text(module, entry, signature, constants, options, complaints)
+        parameters = evaluated(entry.kernel.parameters, signature.indices, complaints)
+        check_types(parameters, signature, complaints)
+        text = _module_text(module, entry, parameters, signature, constants, options, complaints)
         if not complaints.found:
             bitcode = _assemble(text, entry.host_name)
             versions = (options.air_version, options.language_version)
@@ -75,6 +77,7 @@ def _check_constants(constants: tuple[Constant, ...], complaints: Complaints) ->
 def _module_text(
     module: ModuleText,
     entry: Entry,
+    parameters: tuple[Parameter, ...],
     signature: Signature,
     constants: tuple[Constant, ...],
     options: CompileOptions,
@@ -85,13 +88,13 @@ def _module_text(
     entities = keep_initializers(module, module.closure([kernel]))
     _check_undefined(entry, entities, complaints)
     entities = replace_storage(entities)
-    conditions = {p.binding.condition for p in entry.kernel.parameters if p.binding.condition}
+    conditions = {p.binding.condition for p in parameters if p.binding.condition}
     fixed, used = constant_globals(entities, constants, conditions)
     body = _body(fixed, kernel)
     body = body.replace(f"{kernel}(", f"{symbol(entry.host_name)}(")
     info = KernelInfo(
         entry.host_name,
-        arguments(entry, signature, _used_parameters(module.entities[kernel])),
+        arguments(parameters, signature, _used_parameters(module.entities[kernel])),
         constants=tuple(
             FunctionConstant(constant.name, constant.index, constant.type_name)
             for constant, _ in used

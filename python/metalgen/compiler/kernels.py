@@ -269,7 +269,6 @@ def _read_parameter(source: Source, first: int, last: int, complaints: Complaint
     return Parameter(
         name=tokens[name_at].text if name_at is not None else "",
         start=tokens[name_at if name_at is not None else min(first, len(tokens) - 1)].start,
-        declaration=" ".join(words),
         binding=read_binding(source, attributes, complaints),
         is_threadgroup=any(word in THREADGROUP_WORDS for word in words),
     )

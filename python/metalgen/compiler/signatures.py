@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from metalgen.air import Argument, Field
@@ -33,14 +35,21 @@ class ParameterType:
     is_const: bool
     size: int  # bytes, of what it points to
     alignment: int
+    array_length: int = 1  # of a reference to an array
     fields: tuple[Field, ...] = ()
+
+    @property
+    def holds_pointers(self) -> bool:
+        """Whether it is an argument buffer."""
+        return "*" in self.name or any("*" in field.type_name for field in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A kernel's parameter types, and its limit on threads (0 for none)."""
+    """A kernel's parameter types, indices to be filled in, its limit on threads (0 for none)."""
 
     types: tuple[ParameterType, ...]
+    indices: tuple[int, ...]
     max_threads: int
 
 
@@ -59,7 +68,7 @@ def read_signature(module: ModuleText, entry: Entry, names: FieldNames) -> Signa
         replace(_parameter_type(text, layout[2 * at], layout[2 * at + 1]), fields=fields[at])
         for at, text in enumerate(texts)
     )
-    return Signature(types, layout[-1])
+    return Signature(types, tuple(layout[2 * len(texts) : -1]), layout[-1])
 
 
 def _string(module: ModuleText, name: str) -> str:
@@ -97,13 +106,24 @@ def _parameter_type(text: str, size: int, alignment: int) -> ParameterType:
     words = pointed.split(" ")
     is_const = "const" in words
     name = " ".join(word for word in words if word not in ("const", "volatile", "")).strip()
-    return ParameterType(name, space, is_pointer, is_reference, is_const, size, alignment)
+    name, length = _array(name)
+    return ParameterType(
+        name, space, is_pointer, is_reference, is_const, size // length, alignment, length
+    )
 
 
-def check_types(entry: Entry, signature: Signature, complaints: Complaints) -> None:
+def _array(name: str) -> tuple[str, int]:
+    """`float [4][2]` as its element and how many there are."""
+    element, *bounds = re.split(r" ?\[(\d+)\]", name)
+    return element, math.prod(int(bound) for bound in bounds if bound)
+
+
+def check_types(
+    parameters: Sequence[Parameter], signature: Signature, complaints: Complaints
+) -> None:
     """Complain about parameters whose type does not fit what they are bound to."""
     dimensions: dict[str, Parameter] = {}
-    for parameter, type_ in zip(entry.kernel.parameters, signature.types, strict=True):
+    for parameter, type_ in zip(parameters, signature.types, strict=True):
         if parameter.binding.kind == "builtin":
             _check_builtin(parameter, type_, dimensions, complaints)
         else:
@@ -149,7 +169,9 @@ def _check_memory(parameter: Parameter, type_: ParameterType, complaints: Compla
         if word in type_.name:
             complaints.add(parameter.start, f"not supported: {word} arguments")
             return
-    if not (type_.is_pointer or type_.is_reference):
+    if type_.holds_pointers:
+        complaints.add(parameter.start, "not supported: argument buffers (memory of pointers)")
+    elif not (type_.is_pointer or type_.is_reference):
         complaints.add(
             parameter.start,
             f"invalid type '{type_.name}' for '{name}': expected an attribute such as "
@@ -166,13 +188,13 @@ def _check_memory(parameter: Parameter, type_: ParameterType, complaints: Compla
         complaints.add(parameter.start, f"'{name}' must point to {where} memory, found {found}")
 
 
-def arguments(entry: Entry, signature: Signature, used: set[int]) -> tuple[Argument, ...]:
+def arguments(
+    parameters: Sequence[Parameter], signature: Signature, used: set[int]
+) -> tuple[Argument, ...]:
     """The kernel's arguments as AIR's metadata describes them."""
     return tuple(
         _argument(at, parameter, type_, at in used)
-        for at, (parameter, type_) in enumerate(
-            zip(entry.kernel.parameters, signature.types, strict=True)
-        )
+        for at, (parameter, type_) in enumerate(zip(parameters, signature.types, strict=True))
     )
 
 
@@ -199,6 +221,7 @@ def _argument(position: int, parameter: Parameter, type_: ParameterType, used: b
         address_space=type_.space,  # type: ignore[arg-type]
         access="read" if is_read else "read_write",
         is_reference=type_.is_reference,
+        array_length=type_.array_length,
         is_used=used,
         condition=binding.condition,
         fields=type_.fields,

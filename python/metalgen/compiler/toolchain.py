@@ -1,10 +1,12 @@
-"""Run the clang of the ziglang wheel: find it, give it a source on stdin, bound its time."""
+"""Run the clang of the ziglang wheel: find it, give it a source on stdin, bound what it takes."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from pathlib import Path
 from metalgen.errors import CompileError, ToolchainError
 
 TIME_LIMIT = 60.0  # seconds
+MEMORY_LIMIT = 4 << 30  # bytes
+OUTPUT_LIMIT = 512 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +45,63 @@ def find_zig() -> Path:
 def run_clang(arguments: Sequence[str], source: str, what: str) -> ClangResult:
     """Run `clang -cc1` on `source`; `what` names the source in errors.
 
-    Raises CompileError if clang takes longer than a minute and ToolchainError if it dies.
+    Raises CompileError if clang takes too much time or memory and ToolchainError if it dies.
     """
     command = [str(find_zig()), "clang", "-cc1", *arguments, "-"]
-    # An empty directory: `#include "x"` in a source from stdin would look into the current one.
-    with tempfile.TemporaryDirectory(prefix="metalgen-") as empty:
+    # In an empty directory: `#include "x"` in a source from stdin looks into the current one.
+    with tempfile.TemporaryDirectory(prefix="metalgen-") as directory:
+        result = _run(command, source.encode(errors="replace"), what, Path(directory))
+    if result.returncode not in (0, 1):
+        if "out of memory" in result.errors or "bad_alloc" in result.errors:
+            raise CompileError(f"{what}: error: compiling took more memory than is allowed")
+        message = _last_line(result.errors)
+        raise ToolchainError(f"clang failed with status {result.returncode}: {message}")
+    return result
+
+
+def _run(command: list[str], source: bytes, what: str, directory: Path) -> ClangResult:
+    """Through files, so that a source that expands without end fills no pipe into this process."""
+    output, errors = directory / "output", directory / "errors"
+    inside = directory / "empty"
+    inside.mkdir()
+    with output.open("wb") as output_file, errors.open("wb") as errors_file:
         try:
-            done = subprocess.run(
+            with subprocess.Popen(
                 command,
-                input=source.encode(),
-                capture_output=True,
-                cwd=empty,
-                timeout=TIME_LIMIT,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise CompileError(
-                f"{what}: error: compiling took longer than {TIME_LIMIT:g} seconds"
-            ) from None
+                stdin=subprocess.PIPE,
+                stdout=output_file,
+                stderr=errors_file,
+                cwd=inside,
+            ) as process:
+                _limit(process.pid)
+                try:
+                    process.communicate(source, timeout=TIME_LIMIT)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    limit = f"{TIME_LIMIT:g} seconds"
+                    raise CompileError(
+                        f"{what}: error: compiling took longer than {limit}"
+                    ) from None
         except OSError as error:
             raise ToolchainError(f"cannot run {command[0]}: {error.strerror}") from error
-    errors = done.stderr.decode(errors="replace")
-    if done.returncode not in (0, 1):
-        raise ToolchainError(f"clang failed with status {done.returncode}: {_last_line(errors)}")
-    return ClangResult(done.returncode, done.stdout.decode(errors="replace"), errors)
+    if output.stat().st_size >= OUTPUT_LIMIT or errors.stat().st_size >= OUTPUT_LIMIT:
+        raise CompileError(f"{what}: error: the source expands to more than {OUTPUT_LIMIT} bytes")
+    return ClangResult(
+        process.returncode,
+        output.read_text(errors="replace"),
+        errors.read_text(errors="replace"),
+    )
+
+
+def _limit(process: int) -> None:
+    """Bound the memory and the output of a process, where the system can."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    with contextlib.suppress(OSError):  # it may have ended already
+        resource.prlimit(process, resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (OUTPUT_LIMIT, OUTPUT_LIMIT))
 
 
 def _last_line(text: str) -> str:

@@ -29,8 +29,8 @@ class Entry:
 def wrapper(entry: Entry) -> str:
     """A function of native types that calls the kernel, its type and fields as text, its layout.
 
-    The layout lists size and alignment of what each parameter points to, then the limit on
-    threads (0 for none).
+    The layout lists size and alignment of what each parameter points to, then those indices that
+    are expressions, then the limit on threads (0 for none).
     """
     number = entry.number
     count = range(len(entry.kernel.parameters))
@@ -42,6 +42,9 @@ def wrapper(entry: Entry) -> str:
         f"::__metalgen::alignment_of<::__metalgen::argument_type<{i}, {function}>>(), "
         for i in count
     )
+    for parameter in entry.kernel.parameters:
+        if parameter.binding.expression is not None:
+            layout += f"(unsigned long)({parameter.binding.expression}), "
     limit = entry.max_threads or "0"
     return (
         f' extern "C" void {KERNEL_SYMBOL}{number}({declared}) {{ {entry.expression}({passed}); }}'
