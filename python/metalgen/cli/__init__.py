@@ -7,6 +7,9 @@ import sys
 
 def main() -> None:
     """Run the command line with the process's arguments and leave with its exit status."""
-    from metalgen.cli.app import make_app
+    try:
+        from metalgen.cli.app import make_app
 
-    make_app(sys.argv[1:])(prog_name="metalgen")
+        make_app(sys.argv[1:])(prog_name="metalgen")
+    except KeyboardInterrupt:  # before a command ran, which answers it by itself
+        sys.exit(130)
