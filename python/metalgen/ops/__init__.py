@@ -1,6 +1,7 @@
 """Operations that run metalgen's own Metal kernels, as torch custom ops.
 
-Each takes and returns float32, float16 or bfloat16 tensors of one dtype and one device (cpu: the software device,
+Each takes and returns float32, float16 or bfloat16 tensors of one dtype and one device (cpu: the
+software device,
 mps: the Apple GPU), accumulates in float32 and rounds once. Wrong arguments raise LaunchError.
 """
 

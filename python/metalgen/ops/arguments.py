@@ -12,7 +12,9 @@ DEVICES = ("cpu", "mps")
 
 
 def check_tensors(operation: str, **tensors: Tensor | None) -> None:
-    """Raises LaunchError unless all tensors given are of one supported dtype on one supported device."""
+    """Raises LaunchError unless all tensors given are of one supported dtype on one supported
+    device.
+    """
     first_name, first = next((n, t) for n, t in tensors.items() if t is not None)
     for name, tensor in tensors.items():
         if tensor is None:

@@ -23,7 +23,8 @@ def fused_gemm(
 ) -> Tensor:
     """activation(a @ b + bias): (..., m, k) by (k, n) or (..., k, n) to (..., m, n), bias (n,).
 
-    Transposed operands (`weight.T`) are read in place. gelu is the exact one, gelu_tanh its approximation.
+    Transposed operands (`weight.T`) are read in place. gelu is the exact one, gelu_tanh its
+    approximation.
     Raises LaunchError for shapes, dtypes or devices that do not fit and for unknown activations.
     """
     check_tensors("fused_gemm", a=a, b=b, bias=bias)
@@ -85,7 +86,9 @@ def _fused_gemm(a: Tensor, b: Tensor, bias: Tensor | None, activation: int) -> T
 
 
 def _stored(matrix: Tensor) -> tuple[Tensor, bool]:
-    """The matrix as it lies in memory, and whether that is its transpose; copied if neither is whole."""
+    """The matrix as it lies in memory, and whether that is its transpose; copied if neither is
+    whole.
+    """
     if matrix.is_contiguous():
         return matrix, False
     if matrix.mT.is_contiguous():

@@ -25,7 +25,8 @@ def layer_norm(
 ) -> Tensor:
     """(x - mean) / sqrt(variance + eps) · weight + bias along the last dimension.
 
-    Ba, Kiros and Hinton, "Layer Normalization" (2016); the variance is the biased one. Raises LaunchError.
+    Ba, Kiros and Hinton, "Layer Normalization" (2016); the variance is the biased one. Raises
+    LaunchError.
     """
     _check("layer_norm", x, weight, bias)
     result: Tensor = _layer_norm(x, weight, bias, eps)

@@ -243,7 +243,8 @@ def _insertelement(opcode: str, tokens: Tokens) -> Instruction:
 def _shufflevector(opcode: str, tokens: Tokens) -> Instruction:
     operands = _operands(tokens)
     vector, mask = operands[0].type, operands[2].type
-    assert isinstance(vector, Vector) and isinstance(mask, Vector)
+    assert isinstance(vector, Vector)
+    assert isinstance(mask, Vector)
     return Instruction(opcode, Vector(mask.count, vector.element), operands)
 
 

@@ -30,7 +30,9 @@ class Global:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A constant without parts: a number, `true`, `null`, `undef`, `poison`, `zeroinitializer`, a metadata node."""
+    """A constant without parts: a number, `true`, `null`, `undef`, `poison`, `zeroinitializer`, a
+    metadata node.
+    """
 
     text: str
 
@@ -84,7 +86,7 @@ class Operand:
 
 @dataclass(slots=True)
 class Instruction:
-    """One instruction; which fields count depends on the opcode, see `metalgen.software.ir.write`."""
+    """One instruction; which fields count depends on the opcode, as `ir.write` shows."""
 
     opcode: str
     type: Type  # of the result; VOID for those without one

@@ -27,8 +27,9 @@ _LABEL = re.compile(r'^("[^"]*"|[-\w$.]+):')
 def parse_module(text: str) -> Module:
     """The module that `text`, as printed by LLVM, describes.
 
-    Numbered values and types (`%7`) are renamed (`%.7`), so that instructions may be added and removed.
-    Raises UnsupportedError for constructs that no AIR module has (inline assembly, exceptions ...).
+    Numbered values and types (`%7`) are renamed (`%.7`), so that instructions may be added and
+    removed. Raises UnsupportedError for constructs that no AIR module has (inline assembly,
+    exceptions ...).
     """
     prefix = _unused_prefix(text)
     text = _NUMBERED.sub(rf"%{prefix}\1", _NUMBERED_LABEL.sub(rf"{prefix}\1:", text))

@@ -1,4 +1,6 @@
-"""Rewrites that every lowering of a kernel needs: threadgroup variables placed, address spaces dropped."""
+"""Rewrites that every lowering of a kernel needs: threadgroup variables placed, address spaces
+dropped.
+"""
 
 from __future__ import annotations
 

@@ -94,7 +94,9 @@ PTR = Pointer()
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Sizes, alignments and offsets in bytes, as AIR's and every 64-bit host's data layout have them."""
+    """Sizes, alignments and offsets in bytes, as AIR's and every 64-bit host's data layout have
+    them.
+    """
 
     structs: Mapping[str, Struct]
 

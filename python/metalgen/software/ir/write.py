@@ -55,7 +55,9 @@ def _list(operands: list[Operand]) -> str:
 
 
 def _plain(instruction: Instruction) -> str:
-    """Every operand with its type: select, extractelement, insertelement, shufflevector, fneg, freeze."""
+    """Every operand with its type: select, extractelement, insertelement, shufflevector, fneg,
+    freeze.
+    """
     return f"{_head(instruction)} {_list(instruction.operands)}"
 
 

@@ -200,7 +200,7 @@ def _operand_bound(held: Held) -> int | None:
 def _divide(
     lanes: Lanes, instruction: Instruction, operands: list[Held], shape: Shape, mask: Mask
 ) -> Held:
-    """Integer division that never traps: Metal leaves x / 0 undefined, a CPU would end the process."""
+    """Integer division that never traps: Metal leaves x / 0 undefined, a CPU ends the process."""
     builder, type_ = lanes.builder, instruction.type
     uniform = shape == UNIFORM
     name = str(type_) if uniform else wide_type(type_)

@@ -1,4 +1,4 @@
-"""Writes the instructions of one function, with fresh names, entry-block storage and declarations."""
+"""Writes the instructions of one function: fresh names, entry-block storage, declarations."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ class Builder:
 
     def bits(self, lanes: str, within: Mask) -> str:
         """The i32 mask of the lanes of `within` for which `lanes` holds; others may be poison."""
-        kept = self.value(
-            f"select <{WIDTH} x i1> {within.lanes}, <{WIDTH} x i1> {lanes}, <{WIDTH} x i1> zeroinitializer"
-        )
-        return self.value(f"bitcast <{WIDTH} x i1> {kept} to i32")
+        type_ = f"<{WIDTH} x i1>"
+        arms = f"{type_} {lanes}, {type_} zeroinitializer"
+        kept = self.value(f"select {type_} {within.lanes}, {arms}")
+        return self.value(f"bitcast {type_} {kept} to i32")
 
     def any(self, bits: str) -> str:
         return self.value(f"icmp ne i32 {bits}, 0")

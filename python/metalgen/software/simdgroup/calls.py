@@ -141,7 +141,9 @@ class Calls:
     def _one_lane_at_a_time(
         self, name: str, type_: Type, operands: list[Held], mask: Mask
     ) -> Held | None:
-        """A loop over the active lanes, lowest first: for atomics and what the runtime has no wide form of."""
+        """A loop over the active lanes, lowest first: for atomics and what the runtime has no wide
+        form of.
+        """
         builder = self.lanes.builder
         has_result = str(type_) != "void"
         result = builder.slot(wide_type(type_), WIDTH) if has_result else ""

@@ -154,7 +154,7 @@ class Graph:
 
 
 def _reverse_post_order(root: str, successors: Mapping[str, Sequence[str]]) -> list[str]:
-    """Depth first, with loop bodies laid out before what follows the loop where the graph allows."""
+    """Every node before its successors, but for the edges that go back in loops."""
     finished: list[str] = []
     seen = {root}
     stack = [(root, iter(successors[root]))]

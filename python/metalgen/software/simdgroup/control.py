@@ -1,8 +1,9 @@
 """Control flow of a whole SIMD-group: real branches where its lanes agree, masks where they part.
 
-A *walk* emits blocks with their own branches, all under one mask. Where a branch parts the lanes, or a loop lets them go
-at different times, a *chain* takes over up to the block where they are together again: its items (blocks, whole loops,
-or the two arms of the branch) stand one behind the other, and each is passed over when no lane wants it.
+A *walk* emits blocks with their own branches, all under one mask. Where a branch parts the lanes,
+or a loop lets them go at different times, a *chain* takes over up to the block where they are
+together again: its items (blocks, whole loops, or the two arms of the branch) stand one behind the
+other, and each is passed over when no lane wants it.
 """
 
 from __future__ import annotations

@@ -1,35 +1,21 @@
 """Finds every value's shape, and which branches and loops part the lanes of a SIMD-group.
 
-A data-flow analysis in the manner of Karrenberg and Hack, "Improving Performance of OpenCL on CPUs" (2012): shapes flow
+A data-flow analysis in the manner of Karrenberg and Hack, "Improving Performance of OpenCL on CPUs"
+(2012): shapes flow
 from definitions to uses; a branch on a value that is not uniform makes the joins behind it varying.
-"""
-
-from __future__ import annotations
+"""from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from metalgen.software.ir.model import Aggregate, Function, Instruction, Literal, Local, Operand
-from metalgen.software.ir.types import Layout, Type, Vector
-from metalgen.software.simdgroup.addresses import address_steps, constant
-from metalgen.software.simdgroup.cfg import Graph, Loop
-from metalgen.software.simdgroup.operations import is_uniform_result
-from metalgen.software.simdgroup.shapes import (
-    UNIFORM,
-    VARYING,
-    Linear,
-    Shape,
-    Uniform,
-    is_uniform,
-    join,
-    part,
-    part_types,
-    parts,
-    varying,
-)
-
+from metalgen.software.ir.types import Layout, Type, Vector from
+metalgen.software.simdgroup.addresses import address_steps, constant from
+metalgen.software.simdgroup.cfg import Graph, Loop from metalgen.software.simdgroup.operations
+import is_uniform_result from metalgen.software.simdgroup.shapes import ( UNIFORM, VARYING, Linear,
+Shape, Uniform, is_uniform, join, part, part_types, parts, varying, )
 
 class Divergence:
-    """The result: `shape(operand)`, `divergent_branches`, `divergent_loops`."""
+"""The result: `shape(operand)`, `divergent_branches`, `divergent_loops`."""
 
     def __init__(
         self,
@@ -234,7 +220,7 @@ class Divergence:
     # Lanes that part at a branch and meet again.
 
     def _part_lanes(self) -> bool:
-        """Marks divergent branches and loops; true when a join behind them was not known as parted."""
+        """Marks divergent branches and loops and the joins behind them; true if any was new."""
         graph = self._graph
         before = len(self._parted_joins), len(self.divergent_branches), len(self.divergent_loops)
         for label in graph.order:
@@ -258,7 +244,9 @@ class Divergence:
         return loop.contains(label) and not loop.contains(self._graph.postdominator(label))
 
     def _mark_joins(self, starts: list[str], end: str, origin: str) -> None:
-        """Blocks that two of the paths from `starts` reach, not going round loops that hold `origin`."""
+        """Blocks that two of the paths from `starts` reach, not going round loops that hold
+        `origin`.
+        """
         headers = {loop.header for loop in self._graph.loops.values() if loop.contains(origin)}
         met: dict[str, int] = {}
         for start in starts:

@@ -22,7 +22,7 @@ from metalgen.software.simdgroup.lanes import Lanes, Slot, load_slot, make_slot,
 from metalgen.software.simdgroup.memory import Access, load, store
 from metalgen.software.simdgroup.operations import BARRIERS, NO_OPERATIONS
 from metalgen.software.simdgroup.private import PrivateLayout, lay_out
-from metalgen.software.simdgroup.shapes import Parts, Shape, Uniform, Linear, Varying
+from metalgen.software.simdgroup.shapes import Linear, Parts, Shape, Uniform, Varying
 from metalgen.software.simdgroup.values import Held, Line, Mask, Parted, Same, Wide
 
 Barrier = Callable[[], None]
@@ -110,7 +110,7 @@ class Kernel:
         return self._here[value.name]
 
     def copy_to_phis(self, source: str, target: str, edge: Mask | None) -> None:
-        """Hands over the values that `target`'s phis take from `source`; with `edge` for its lanes."""
+        """Hands over what `target`'s phis take from `source`; with `edge` for its lanes alone."""
         known = dict(self._here)
         copies = []
         for phi in self.graph.blocks[target].phis():

@@ -1,4 +1,6 @@
-"""Moves values between the ways they can be held: once, per lane, in parts; and in and out of storage."""
+"""Moves values between the ways they can be held: once, per lane, in parts; and in and out of
+storage.
+"""
 
 from __future__ import annotations
 

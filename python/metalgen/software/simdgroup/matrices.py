@@ -27,7 +27,9 @@ _FRAGMENTS = sorted(range(2 * WIDTH), key=_POSITIONS.__getitem__)
 
 
 def lower_matrix(lanes: Lanes, call: Instruction, operands: list[Held], mask: Mask) -> Held | None:
-    """multiply, multiply_accumulate, load, store, init_filled: by every lane of the SIMD-group together."""
+    """multiply, multiply_accumulate, load, store, init_filled: by every lane of the SIMD-group
+    together.
+    """
     name = call.callee_name
     operation = name.removeprefix(_PREFIX).split(".")[0]
     runtime = f"rowmajor.{name}"

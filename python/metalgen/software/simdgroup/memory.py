@@ -107,7 +107,9 @@ def _last_active(lanes: Lanes, value: Held, mask: Mask) -> str:
 
 
 def _side_by_side(access: Access, size: int) -> str:
-    """The condition (i1) under which the lanes' addresses are `size` bytes apart; "" if they never are."""
+    """The condition (i1) under which the lanes' addresses are `size` bytes apart; "" if they never
+    are.
+    """
     line = access.pointer
     return line.holds if isinstance(line, Line) and line.stride == size else ""
 

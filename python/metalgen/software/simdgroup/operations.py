@@ -37,7 +37,7 @@ def is_per_lane(name: str) -> bool:
 
 
 def is_simdgroup_operation(name: str) -> bool:
-    """Operations of a SIMD-group or quadgroup, whose runtime form takes the mask of active lanes."""
+    """Operations across lanes, whose runtime form takes the mask of active ones."""
     return name.startswith(("air.simd_", "air.quad_"))
 
 

@@ -1,4 +1,6 @@
-"""Lays out private variables so that the lanes' copies of one element lie side by side where possible."""
+"""Lays out private variables so that the lanes' copies of one element lie side by side where
+possible.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ _DERIVING = ("getelementptr", "bitcast", "phi", "select", "freeze", "addrspaceca
 class PrivateLayout:
     """Where each lane's copy of each private variable is.
 
-    An interleaved variable keeps element e of lane l at e · 32 + l (in elements), so offsets into it
-    count 32 times; another keeps the lanes' whole copies one after the other.
+    An interleaved variable keeps element e of lane l at e · 32 + l (in elements), so offsets into
+    it count 32 times; another keeps the lanes' whole copies one after the other.
     """
 
     strides: dict[str, int]  # alloca → bytes from one lane's copy to the next
@@ -76,7 +78,7 @@ def _derived(root: str, users: dict[str, list[Instruction]]) -> set[str]:
 
 
 def _granule(derived: set[str], users: dict[str, list[Instruction]], layout: Layout) -> int:
-    """The size of every scalar accessed through `derived`; 0 if they differ or the address escapes."""
+    """The size of every scalar accessed through `derived`; 0 if they differ or one escapes."""
     sizes: set[int] = set()
     offsets: set[int] = set()
     for name in derived:
@@ -95,7 +97,9 @@ def _granule(derived: set[str], users: dict[str, list[Instruction]], layout: Lay
 
 
 def _accessed(user: Instruction, name: str, derived: set[str], layout: Layout) -> list[int] | None:
-    """Sizes of the scalars that `user` accesses, or the byte steps it takes; None if it lets the address go."""
+    """Sizes of the scalars that `user` accesses, or the byte steps it takes; None if it lets the
+    address go.
+    """
     match user.opcode:
         case "load":
             return list(_scalar_sizes(user.type, layout))

@@ -1,6 +1,7 @@
 """How a value differs between the lanes of a SIMD-group: a lattice of shapes.
 
-Uniform < Linear(stride) < Varying; vectors and aggregates that are not uniform have one shape per part.
+Uniform < Linear(stride) < Varying; vectors and aggregates that are not uniform have one shape per
+part.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """Lane l has the value of lane 0 plus l times `stride` (bytes for pointers), modulo the width."""
+    """Lane l has lane 0's value plus l times `stride` (bytes for pointers), modulo the width."""
 
     stride: int
 
@@ -43,7 +44,9 @@ VARYING = Varying()
 
 
 def part_types(type_: Type, layout: Layout) -> tuple[Type, ...]:
-    """The types of a value's parts; empty for scalars. Of a SIMD-group matrix only the lane's own two."""
+    """The types of a value's parts; empty for scalars. Of a SIMD-group matrix only the lane's own
+    two.
+    """
     match type_:
         case Vector(count, element):
             return (element,) * (2 if count == MATRIX_ELEMENTS else count)

@@ -1,4 +1,6 @@
-"""SIMD-group operations that need no runtime function: lane numbers known when translating, reductions."""
+"""SIMD-group operations that need no runtime function: lane numbers known when translating,
+reductions.
+"""
 
 from __future__ import annotations
 

@@ -27,9 +27,11 @@ class Wide:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Lane l holds `base` + l · `stride`, provided `holds` (an i1 operand); `wide` is right in any case.
+    """Lane l holds `base` + l · `stride`, provided `holds` (an i1 operand); `wide` is right in any
+    case.
 
-    `bound` is the largest value any lane can have, lanes that do not run included; None if unknown.
+    `bound` is the largest value any lane can have, lanes that do not run included; None if
+    unknown.
     """
 
     type: Type

@@ -1,4 +1,4 @@
-"""Instructions that take vectors and aggregates apart, put them together, or read their bits anew."""
+"""Instructions that take vectors and aggregates apart, build them, or reread their bits."""
 
 from __future__ import annotations
 
