@@ -9,7 +9,6 @@ that is interrupted leaves a directory that can be used.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -73,20 +72,6 @@ class RunDirectory:
                 old.replace(self.best)
             shutil.rmtree(old, ignore_errors=True)
             shutil.rmtree(fresh, ignore_errors=True)
-
-
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write by temporary file and rename."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        _write(temporary, content)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
 
 
 def _write(path: Path, content: str | bytes) -> None:
