@@ -36,6 +36,7 @@ def scan_kernel(draft: Draft) -> Kernel:
     type_ = source.value.type if source.value.type != "bool" else "long"
     last = tensor.dim == len(tensor.shape) - 1
     wide = last and type_ != "long" and inner.extent.hint >= SHORT_LINE
+    exact = tensor.kind == "sum" and type_ == "float"
     grid = _row_grid(outer) if wide else grid_over(outer)
     draft.writer.open()
     draft.writer.open((inner,))
@@ -48,7 +49,7 @@ def scan_kernel(draft: Draft) -> Kernel:
     text = render(
         "scan",
         wide=wide,
-        kind=tensor.kind,
+        exact=exact,
         name=draft.name,
         formulas=draft.formula(),
         type=type_,
@@ -61,7 +62,7 @@ def scan_kernel(draft: Draft) -> Kernel:
         store=store,
         parameters=draft.parameters(_attributes(wide, grid)),
     )
-    return draft.finish(text, _launch(draft, wide, grid, outer), helpers=set())
+    return draft.finish(text, _launch(draft, wide, grid, outer), helpers={"add_exactly"} if exact else set())
 
 
 def _row_grid(outer: tuple[Axis, ...]) -> Grid:

@@ -19,7 +19,7 @@ _RESERVED = frozenset(
     " return sizeof true false auto register volatile signed unsigned double this new delete"
     " operator private protected public virtual friend goto default extern mutable explicit"
     " exp log sqrt rsqrt sin cos tan tanh pow floor ceil abs fabs min max fma sign select clamp"
-    " relu sigmoid gelu gelu_tanh silu softplus entry line layer group carry running and or not xor metal sampler texture array vec"
+    " relu sigmoid gelu gelu_tanh silu softplus entry line layer group carry running lost total step_sum add_exactly and or not xor metal sampler texture array vec"
     " position lane row column rows columns plane simdgroup simdgroups thread_id threads partial"
     " all any mix step length distance dot cross normalize saturate fract trunc rint round"
     " assert import export packed ptrdiff_t size_t main i j k x_ y_ value best total"
