@@ -1,21 +1,36 @@
 """Finds every value's shape, and which branches and loops part the lanes of a SIMD-group.
 
 A data-flow analysis in the manner of Karrenberg and Hack, "Improving Performance of OpenCL on CPUs"
-(2012): shapes flow
-from definitions to uses; a branch on a value that is not uniform makes the joins behind it varying.
-"""from __future__ import annotations
+(2012): shapes flow from definitions to uses; a branch on a value that is not uniform makes the
+joins behind it varying.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from metalgen.software.ir.model import Aggregate, Function, Instruction, Literal, Local, Operand
-from metalgen.software.ir.types import Layout, Type, Vector from
-metalgen.software.simdgroup.addresses import address_steps, constant from
-metalgen.software.simdgroup.cfg import Graph, Loop from metalgen.software.simdgroup.operations
-import is_uniform_result from metalgen.software.simdgroup.shapes import ( UNIFORM, VARYING, Linear,
-Shape, Uniform, is_uniform, join, part, part_types, parts, varying, )
+from metalgen.software.ir.types import Layout, Type, Vector
+from metalgen.software.simdgroup.addresses import address_steps, constant
+from metalgen.software.simdgroup.cfg import Graph, Loop
+from metalgen.software.simdgroup.operations import is_uniform_result
+from metalgen.software.simdgroup.shapes import (
+    UNIFORM,
+    VARYING,
+    Linear,
+    Shape,
+    Uniform,
+    is_uniform,
+    join,
+    part,
+    part_types,
+    parts,
+    varying,
+)
+
 
 class Divergence:
-"""The result: `shape(operand)`, `divergent_branches`, `divergent_loops`."""
+    """The result: `shape(operand)`, `divergent_branches`, `divergent_loops`."""
 
     def __init__(
         self,
