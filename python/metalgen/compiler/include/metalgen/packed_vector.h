@@ -8,14 +8,17 @@ template <typename T, int N>
 struct packed_vec;
 
 #pragma push_macro("__METAL_LOAD")
+#pragma push_macro("__METAL_PICK")
 #pragma push_macro("__METAL_STORE")
 #pragma push_macro("__METAL_REPEATED")
 #undef __METAL_LOAD
+#undef __METAL_PICK
 #undef __METAL_STORE
 // Swizzles that repeat a component would double the time that the headers take, and are not written on packed vectors.
 #undef __METAL_REPEATED
 #define __METAL_REPEATED(...)
-#define __METAL_LOAD(S) (__vec(*this).__v.S)
+#define __METAL_LOAD(S) __vec(*this).S
+#define __METAL_PICK(TYPE, S, ...) __vec(*this).S
 #define __METAL_STORE(S, VALUE) \
   __vec whole = *this;          \
   whole.__v.S = VALUE;          \
@@ -37,8 +40,6 @@ struct packed_vec<T, 3> {
 #include <metalgen/swizzle_list.inc>
 #undef __METAL_N
   METAL_FUNC constexpr packed_vec(T x, T y, T z) : __elements{x, y, z} {}
-  METAL_FUNC constexpr packed_vec(__vec2 xy, T z) : packed_vec(__vec3(xy, z)) {}
-  METAL_FUNC constexpr packed_vec(T x, __vec2 yz) : packed_vec(__vec3(x, yz)) {}
 };
 
 template <typename T>
@@ -48,13 +49,11 @@ struct packed_vec<T, 4> {
 #include <metalgen/swizzle_list.inc>
 #undef __METAL_N
   METAL_FUNC constexpr packed_vec(T x, T y, T z, T w) : __elements{x, y, z, w} {}
-  METAL_FUNC constexpr packed_vec(__vec2 xy, __vec2 zw) : packed_vec(__vec4(xy, zw)) {}
-  METAL_FUNC constexpr packed_vec(__vec3 xyz, T w) : packed_vec(__vec4(xyz, w)) {}
-  METAL_FUNC constexpr packed_vec(T x, __vec3 yzw) : packed_vec(__vec4(x, yzw)) {}
 };
 
 #pragma pop_macro("__METAL_REPEATED")
 #pragma pop_macro("__METAL_STORE")
+#pragma pop_macro("__METAL_PICK")
 #pragma pop_macro("__METAL_LOAD")
 
 }  // namespace metal

@@ -23,26 +23,28 @@
   __declspec(property(get = __get_##S, put = __put_##S)) TYPE S; \
   __declspec(property(get = __get_##S, put = __put_##S)) TYPE ALIAS;
 
-// Where a vector keeps its components; packed vectors redefine the two.
-#define __METAL_LOAD(S) __v.S
+// How a vector takes components out of what it holds, and puts them in; packed vectors redefine the three.
+#define __METAL_LOAD(S) T(__v.S)
+#define __METAL_PICK(TYPE, S, ...) \
+  TYPE(__metal_native(), __builtin_shufflevector(__v, __v, __VA_ARGS__))
 #define __METAL_STORE(S, VALUE) __v.S = VALUE
 
-#define __METAL_COMPONENT(S, ALIAS)                \
-  __METAL_GETTER(T, S, T(__METAL_LOAD(S)))         \
-  __METAL_SETTER(T, S, __METAL_STORE(S, value))    \
+#define __METAL_COMPONENT(S, ALIAS)             \
+  __METAL_GETTER(T, S, __METAL_LOAD(S))         \
+  __METAL_SETTER(T, S, __METAL_STORE(S, value)) \
   __METAL_WRITABLE(T, S, ALIAS)
-#define __METAL_DISTINCT(TYPE, S, ALIAS)                        \
-  __METAL_GETTER(TYPE, S, TYPE(__metal_native(), __METAL_LOAD(S))) \
-  __METAL_SETTER(TYPE, S, __METAL_STORE(S, value.__v))          \
+#define __METAL_DISTINCT(TYPE, S, ALIAS, ...)                 \
+  __METAL_GETTER(TYPE, S, __METAL_PICK(TYPE, S, __VA_ARGS__)) \
+  __METAL_SETTER(TYPE, S, __METAL_STORE(S, value.__v))        \
   __METAL_WRITABLE(TYPE, S, ALIAS)
-#define __METAL_REPEATED(TYPE, S, ALIAS)                        \
-  __METAL_GETTER(TYPE, S, TYPE(__metal_native(), __METAL_LOAD(S))) \
+#define __METAL_REPEATED(TYPE, S, ALIAS, ...)                 \
+  __METAL_GETTER(TYPE, S, __METAL_PICK(TYPE, S, __VA_ARGS__)) \
   __METAL_READABLE(TYPE, S, ALIAS)
 
 // Wn lists swizzles of n different components, which can be assigned to; Rn those that repeat one.
-#define __METAL_W2(S, ALIAS) __METAL_DISTINCT(__vec2, S, ALIAS)
-#define __METAL_W3(S, ALIAS) __METAL_DISTINCT(__vec3, S, ALIAS)
-#define __METAL_W4(S, ALIAS) __METAL_DISTINCT(__vec4, S, ALIAS)
-#define __METAL_R2(S, ALIAS) __METAL_REPEATED(__vec2, S, ALIAS)
-#define __METAL_R3(S, ALIAS) __METAL_REPEATED(__vec3, S, ALIAS)
-#define __METAL_R4(S, ALIAS) __METAL_REPEATED(__vec4, S, ALIAS)
+#define __METAL_W2(S, ...) __METAL_DISTINCT(__vec2, S, __VA_ARGS__)
+#define __METAL_W3(S, ...) __METAL_DISTINCT(__vec3, S, __VA_ARGS__)
+#define __METAL_W4(S, ...) __METAL_DISTINCT(__vec4, S, __VA_ARGS__)
+#define __METAL_R2(S, ...) __METAL_REPEATED(__vec2, S, __VA_ARGS__)
+#define __METAL_R3(S, ...) __METAL_REPEATED(__vec3, S, __VA_ARGS__)
+#define __METAL_R4(S, ...) __METAL_REPEATED(__vec4, S, __VA_ARGS__)
