@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import functools
 import threading
 
 import numpy as np
@@ -57,9 +57,14 @@ template [[host_name("fill.int64")]] kernel void fill<long>(device long*, consta
 """
 
 
-@pytest.fixture(scope="module")
+@functools.cache
+def loaded(strands):
+    return metalgen.load_metallib(compile_source(SOURCE), strands=strands)
+
+
+@pytest.fixture
 def library():
-    return metalgen.compile_shader(SOURCE)
+    return loaded("simdgroup")
 
 
 def test_kernels_are_attributes_and_the_library_lists_them(library):
@@ -93,22 +98,25 @@ def test_a_missing_kernel_is_an_attribute_error_or_a_launch_error(library):
 )
 @settings(max_examples=40, deadline=None)
 def test_structs_and_two_dimensional_grids_match_numpy(size, group, strands):
-    library = metalgen.load_metallib(compile_source(SOURCE), strands=strands)
     columns, rows = size
     x = torch.arange(rows * columns, dtype=torch.float16).reshape(rows, columns) / 16
     expected = (x.numpy() * np.float16(0.5)).astype(np.float16)
-    library.scale_columns(x, struct.pack("if", columns, 0.5), threads=size, group_size=group)
+    shape = {"columns": columns, "scale": 0.5}
+    loaded(strands).scale_columns(x, shape, threads=size, group_size=group)
     np.testing.assert_array_equal(x.numpy(), expected)
 
 
-@given(n=st.integers(1, 300), group=st.integers(1, 128))
+@given(
+    n=st.integers(1, 300),
+    group=st.integers(1, 128),
+    strands=st.sampled_from(["simdgroup", "thread"]),
+)
 @settings(max_examples=40, deadline=None)
-def test_partial_threadgroups_meet_at_barriers(n, group):
-    library = metalgen.compile_shader(SOURCE)
+def test_partial_threadgroups_meet_at_barriers(n, group, strands):
     x = torch.arange(n, dtype=torch.int32)
     sums = torch.zeros(-(-n // group), dtype=torch.int32)
     memory = {0: 4 * group}
-    library.sum_groups(x, sums, threads=n, group_size=group, threadgroup_memory=memory)
+    loaded(strands).sum_groups(x, sums, threads=n, group_size=group, threadgroup_memory=memory)
     assert sums.tolist() == [int(part.sum()) for part in x.split(group)]
 
 
