@@ -94,7 +94,7 @@ def report(outcomes: Sequence[Outcome], fallbacks: _Fallbacks) -> None:
     for outcome in outcomes:
         families[family(outcome.kernel)].append(outcome)
     print(
-        f"{'family':20} {'kernels':>7} {'failed':>6} {'by thread':>9} {'median s':>8} {'worst s':>8}"
+        f"{'family':20} {'kernels':>7} {'failed':>6} {'by thread':>9} {'median s':>8} {'worst s':>7}"
     )
     for name, members in sorted(families.items(), key=lambda item: -len(item[1])):
         print(row(name, members))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import llvmlite.binding as llvm
 
 from metalgen.errors import UnsupportedError
-from metalgen.software import runtime, target
+from metalgen.software import narrow_floats, runtime, target
 from metalgen.software.dump import Dump
 from metalgen.software.scattered import without_lane_branches
 
@@ -42,6 +42,7 @@ def compile_module(text: str, entry: str, dump: Dump) -> llvm.ExecutionEngine:
     dump.write("optimized", str(module))
     if dump.enabled:
         dump.write("assembly", machine.emit_assembly(module))
+    narrow_floats.provide()
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return engine
