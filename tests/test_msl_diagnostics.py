@@ -188,3 +188,18 @@ def test_untrusted_sources_may_include_metals_headers_and_the_given_directories(
 def test_a_line_directive_cannot_make_a_diagnostic_quote_another_file():
     text = errors(HEAD + '#line 1 "/etc/passwd"\nkernel void k() { nope; }')
     assert "root" not in text
+
+
+@pytest.mark.parametrize(
+    "parameter", ["constant float* constant* p", "constant Pointers& p", "device float* device& p"]
+)
+def test_argument_buffers_are_refused_by_name(parameter):
+    text = errors(f"struct Pointers {{ device float* a; }};\nkernel void k({parameter}) {{}}")
+    assert "error: not supported: argument buffers (memory of pointers)" in text
+
+
+def test_an_index_that_evaluates_to_too_much_is_refused():
+    text = errors(
+        "constant constexpr int n = 20;\nkernel void k(device int* a [[buffer(n * 2)]]) {}"
+    )
+    assert "k.metal:2:27: error: 'buffer' index 40 is out of range" in text

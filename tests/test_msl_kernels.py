@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import pytest
 
 from metalgen.air import Metallib, write_metallib
@@ -171,3 +172,42 @@ def test_structs_list_their_members_with_types_and_offsets():
     inner = [(f.name, f.type_name, f.offset, f.size, f.count) for f in p.fields[2].fields]
     assert inner == [("a", "half", 0, 2, 0), ("v", "float4", 16, 16, 2)]
     assert d.fields == ()
+
+
+def test_indices_and_limits_may_be_constant_expressions():
+    found = Metallib(write_metallib(compile_to_air((SOURCES / "templates.metal").read_text())))
+    assert found.kernel("limited_float_2_4").max_total_threads == 256
+    indices = [(a.name, a.index, a.array_length) for a in found.kernel("expressions").arguments]
+    assert indices[:5] == [("x", 2, 1), ("y", 1, 1), ("z", 5, 1), ("w", 0, 3), ("free", 3, 1)]
+
+
+def test_safe_maths_leaves_the_order_of_operations_and_fast_maths_does_not():
+    source = HEAD + "kernel void k(device float* x) { x[0] = x[0] * x[1] + exp(x[2]); }"
+    fast, safe = (
+        str(
+            llvm.parse_bitcode(compile_to_air(source, options=CompileOptions(math=math))[0].bitcode)
+        )
+        for math in ("fast", "safe")
+    )
+    assert "reassoc" in fast
+    assert "air.fast_exp.f32" in fast
+    assert "air.compile.fast_math_enable" in fast
+    assert "reassoc" not in safe
+    assert "air.fast_exp.f32" not in safe
+    assert "air.compile.fast_math_disable" in safe
+
+
+def test_infinities_survive_fast_maths():
+    source = HEAD + "kernel void k(device float* x) { x[0] = isinf(x[1]) ? -INFINITY : x[2]; }"
+    text = str(llvm.parse_bitcode(compile_to_air(source)[0].bitcode))
+    assert "ninf" not in text
+    assert "nnan" not in text
+    assert "0xFFF0000000000000" in text
+
+
+def test_no_generic_pointer_is_left_and_threadgroup_memory_is_reached_directly():
+    (function,) = compile_to_air((SOURCES / "address_spaces.metal").read_text())
+    text = str(llvm.parse_bitcode(function.bitcode))
+    assert "addrspace(4)" not in text
+    assert "addrspacecast" not in text
+    assert "spir" not in text

@@ -62,3 +62,20 @@ def test_objects_in_every_address_space_have_members_copies_and_constructors():
     library("address_spaces").spaces(y, params, w, torch.zeros(4), threads=1)
     expected = [9.5, 6.25, 6, 3, 7, 9, 9, 4321, 5 + 4 + 8 + 20, 1 + 7 + 37]
     assert y.tolist() == expected
+
+
+def test_a_function_constant_that_is_not_given_is_not_defined():
+    x, bias, y = torch.arange(5.0), torch.ones(5), torch.zeros(5)
+    affine = getattr(library("function_constants"), "shifted::affine")
+    affine(x, bias, y, threads=5, constants={"has_bias": False})
+    assert torch.equal(y, x * 0.25)
+
+
+def test_casts_components_and_indices_that_clang_needs_help_with_compute_right():
+    x = torch.tensor([0.5, 1.25, -3], dtype=torch.half)
+    y, z, free = torch.zeros(3, dtype=torch.bfloat16), torch.zeros(1), torch.zeros(1)
+    w = torch.tensor([1.0, 2.0, 3.0])
+    library("templates").expressions(w, y, x, free, z, threads=3)  # in the order of indices
+    assert torch.equal(y.float(), 3 * x.float())
+    assert z.item() == (1 + 0.5 + 1) + (2 - 1.5)
+    assert free.item() == 4

@@ -4,7 +4,8 @@ using namespace metal;
 
 constant bool has_bias [[function_constant(0)]];
 constant float scale [[function_constant(3)]];
-constant float doubled = has_bias ? 2 * scale : scale;
+constant float chosen = is_function_constant_defined(scale) ? scale : 0.25;
+constant float doubled = has_bias ? 2 * chosen : chosen;
 
 namespace shifted {
 kernel void affine(device const float* x    [[buffer(0)]],

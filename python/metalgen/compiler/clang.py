@@ -47,6 +47,7 @@ _GENERATION = [
     "-mllvm",
     "-inline-threshold=100000",
 ]
+_REPAIR_ROUNDS = 8
 # Metal's fast mode but for one thing: infinities and NaNs stay what they are. Kernels start their
 # maxima at -INFINITY in either mode, which LLVM's ninf would make undefined.
 _FAST_MATH = [
@@ -133,12 +134,13 @@ def _compile(
     translation = rewrite(preprocessed, options.untrusted)
     result = run_clang(arguments, translation.rewritten.text, listing.name)
     waiting = list(REPAIRS)
-    while result.returncode:
+    for _ in range(_REPAIR_ROUNDS):
         needed = find_repair(waiting, result.errors, translation.rewritten)
-        if needed is None:
+        if not result.returncode or needed is None:
             break
         repair, offsets = needed
-        waiting.remove(repair)
+        if not repair.is_local:
+            waiting.remove(repair)
         preprocessed = preprocessed.changed_by(repair.edit(preprocessed.text, offsets))
         translation = rewrite(preprocessed, options.untrusted)
         result = run_clang(arguments, translation.rewritten.text, listing.name)

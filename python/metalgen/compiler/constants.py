@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metalgen.compiler.attributes import groups
+from metalgen.compiler.attributes import Attribute, groups
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.edits import Edits
 from metalgen.compiler.scopes import Source
 
 CONSTANT_WORDS = ("constant", "__constant")
 CONSTANT_SYMBOL = "__metalgen_function_constant_"
-DEFINED_SYMBOL = "__metalgen_is_defined_"
-_MAXIMUM = 65535
+_SPECIFIERS = frozenset({*CONSTANT_WORDS, "const", "static", "extern", "constexpr"})
+_MAXIMUM_INDEX = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +36,25 @@ def rewrite_constants(source: Source, edits: Edits, complaints: Complaints) -> t
         if scope is not None and scope.kind == "function":
             _rewrite_local(source, at, edits)
         elif scope is None or scope.kind == "namespace":
-            constant = _read_function_constant(source, at, len(constants), edits, complaints)
-            if constant is not None:
-                constants.append(constant)
-    _rewrite_tests(source, constants, edits)
+            found = _find_attribute(source, at)
+            if found is not None:
+                constants.append(_rewrite(source, at, len(constants), found, edits, complaints))
+    _rewrite_tests(source, {constant.name for constant in constants}, edits)
     return tuple(constants)
 
 
 def _rewrite_local(source: Source, at: int, edits: Edits) -> None:
     """`constexpr constant float a[] = {...}` in a function: static, or clang refuses it."""
     first = source.statement_start(at)
-    words = [token.text for token in source.tokens[first:at]]
-    if "constexpr" not in words and "const" not in words:
-        words += [token.text for token in source.tokens[at + 1 : at + 2]]
-    if not {"constexpr", "const"} & set(words) or not set(words) <= {
-        "constexpr",
-        "const",
-        "static",
-    }:
-        return
-    token = source.tokens[at]
-    if "static" not in words and not _declares_pointer(source, at):
+    words = {token.text for token in source.tokens[first : at + 2]} & _SPECIFIERS
+    in_front = {token.text for token in source.tokens[first:at]}
+    if (
+        in_front <= _SPECIFIERS
+        and {"constexpr", "const"} & words
+        and "static" not in words
+        and not _declares_pointer(source, at)
+    ):
         edits.insert(source.tokens[first].start, "static ")
-    del token
 
 
 def _declares_pointer(source: Source, at: int) -> bool:
@@ -69,9 +65,18 @@ def _declares_pointer(source: Source, at: int) -> bool:
     return False
 
 
-def _read_function_constant(
-    source: Source, at: int, number: int, edits: Edits, complaints: Complaints
-) -> Constant | None:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A function constant's declaration: its tokens, and the attribute behind the name."""
+
+    first: int
+    last: int  # the token that ends the declarator
+    name_at: int
+    attribute: Attribute
+
+
+def _find_attribute(source: Source, at: int) -> _Found | None:
+    """The function constant that `constant` at token `at` declares, if it does."""
     tokens = source.tokens
     first = source.statement_start(at)
     if any(token.text in ("(", "<", "typename") for token in tokens[first:at]):
@@ -84,58 +89,53 @@ def _read_function_constant(
     for group in groups(tokens, first, last, source.pairs):
         for attribute in group.attributes:
             if attribute.name == "function_constant":
-                text = source.slice(attribute.first, attribute.last)
-                break
-        else:
-            continue
-        break
-    else:
-        return None
-    name_at = group.first - 1
-    if tokens[name_at].kind != "identifier" or name_at <= at:
-        complaints.add(attribute.start, "expected 'constant T name [[function_constant(n)]]'")
-        return None
-    name = tokens[name_at]
-    index = _index(text, attribute.start, complaints)
-    if tokens[last].text != ";":
+                return _Found(first, last, group.first - 1, attribute)
+    return None
+
+
+def _rewrite(
+    source: Source, at: int, number: int, found: _Found, edits: Edits, complaints: Complaints
+) -> Constant:
+    tokens = source.tokens
+    name = tokens[found.name_at]
+    if name.kind != "identifier" or found.name_at <= at + 1:
+        message = "expected 'constant T name [[function_constant(n)]]'"
+        complaints.add(found.attribute.start, message)
+    elif found.last >= len(tokens) or tokens[found.last].text != ";":
         complaints.add(name.start, f"function constant '{name.text}' cannot be initialized")
-    words = [
-        token.text
-        for token in tokens[first:name_at]
-        if token.text not in (*CONSTANT_WORDS, "const", "static", "extern", "constexpr")
-    ]
-    type_name = " ".join(words)
-    edits.replace(
-        tokens[first].start,
-        tokens[last - 1].end,
-        f"extern const __constant {type_name} {name.text} "
-        f'__asm("{CONSTANT_SYMBOL}{number}"); '
-        f"extern const __constant bool {DEFINED_SYMBOL}{name.text} "
-        f'__asm("{DEFINED_SYMBOL}{number}")',
-        name.start,
+    words = (token.text for token in tokens[found.first : found.name_at])
+    type_name = " ".join(word for word in words if word not in _SPECIFIERS)
+    declaration = (
+        f'extern const __constant {type_name} {name.text} __asm("{CONSTANT_SYMBOL}{number}")'
     )
+    start, end = tokens[found.first].start, tokens[found.last - 1].end
+    edits.replace(start, end, declaration, name.start)
+    index = _index(source, found.attribute, complaints)
     return Constant(number, name.text, index, type_name, name.start)
 
 
-def _index(text: str, start: int, complaints: Complaints) -> int:
+def _index(source: Source, attribute: Attribute, complaints: Complaints) -> int:
+    text = source.slice(attribute.first, attribute.last)
     try:
         index = int(text.rstrip("uU"), 0)
     except ValueError:
         index = -1
-    if not 0 <= index <= _MAXIMUM:
+    if not 0 <= index <= _MAXIMUM_INDEX:
         complaints.add(
-            start, f"'function_constant' expects an index from 0 to {_MAXIMUM}, found '{text}'"
+            attribute.start,
+            f"'function_constant' expects an index from 0 to {_MAXIMUM_INDEX}, found '{text}'",
         )
     return index
 
 
-def _rewrite_tests(source: Source, constants: list[Constant], edits: Edits) -> None:
-    """`is_function_constant_defined(name)` reads a second external variable."""
-    names = {constant.name for constant in constants}
+def _rewrite_tests(source: Source, names: set[str], edits: Edits) -> None:
+    """`is_function_constant_defined(name)` is about the variable, not its value."""
     for at, token in enumerate(source.tokens):
         if token.text != "is_function_constant_defined" or at + 1 not in source.pairs:
             continue
         argument = source.tokens[at + 2]
         if argument.text in names:
-            close = source.pairs[at + 1]
-            edits.replace(token.start, source.tokens[close].end, DEFINED_SYMBOL + argument.text)
+            first = at - 2 if source.tokens[at - 1].text == "::" else at
+            end = source.tokens[source.pairs[at + 1]].end
+            call = f"::__metalgen::is_function_constant_defined(&{argument.text})"
+            edits.replace(source.tokens[first].start, end, call)

@@ -10,14 +10,16 @@ that `llvm.global_ctors` lists; clang writes it already.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-
-from metalgen.compiler.constants import CONSTANT_SYMBOL, DEFINED_SYMBOL, Constant
+from metalgen.compiler.constants import CONSTANT_SYMBOL, Constant
 from metalgen.compiler.irtext import Entity, ModuleText
 
 _STORE = re.compile(r"^  store .*, ptr addrspace\(2\) (@[-\w.$]+|@\"[^\"]*\").*$", re.MULTILINE)
 _INVARIANT = re.compile(r"^.*@llvm\.invariant\.start.*\n", re.MULTILINE)
 _EXTERNAL = re.compile(r"= external .*?(?:constant|global) ([^,]+)")
+_IS_DEFINED = re.compile(
+    r"(?:tail )?call [^@\n]*@air\.is_function_constant_defined\(ptr addrspace\(2\) [^@\n]*@"
+)
+_SYMBOL = re.compile(rf"@{CONSTANT_SYMBOL}\d+")
 _CONSTRUCTORS = "@llvm.global_ctors"
 
 
@@ -65,34 +67,35 @@ def constant_globals(
 ) -> tuple[list[Entity], list[tuple[Constant, str]]]:
     """`entities` with function constants as AIR's globals; those constants with their symbols."""
     by_symbol = {f"@{CONSTANT_SYMBOL}{constant.number}": constant for constant in constants}
-    tests = {f"@{DEFINED_SYMBOL}{constant.number}": constant for constant in constants}
     names = {symbol: f"{c.name}.MTL_FC_INIT_{c.index}" for symbol, c in by_symbol.items()}
-    names |= {symbol: f"{c.name}.MTL_FC_DEFINED_{c.index}" for symbol, c in tests.items()}
-    rename = _renamer(names)
-    result: list[Entity] = []
     used: list[tuple[Constant, str]] = []
+    result: list[Entity] = []
     for entity in entities:
-        if entity.name not in names:
-            result.append(Entity(entity.name, rename(entity.text)))
-            continue
-        name = names[entity.name]
-        found = _EXTERNAL.search(entity.text)
-        type_text = found[1] if found else "i8"
-        value = "undef" if entity.name in by_symbol else "zeroinitializer"
-        text = (
-            f"@{name} = internal unnamed_addr addrspace(2) externally_initialized constant "
-            f'{type_text} {value}, section "air.fc_initializer"'
-        )
-        result.append(Entity(f"@{name}", text))
-        if entity.name in by_symbol:
-            used.append((by_symbol[entity.name], name))
+        if entity.name in names:
+            used.append((by_symbol[entity.name], names[entity.name]))
+            result.append(_constant_global(entity, names[entity.name]))
+        else:
+            result.append(Entity(entity.name, _renamed(entity.text, names)))
     seen = {constant.name for constant, _ in used}
     for constant in constants:
-        if constant.name in conditions and constant.name not in seen:
+        if constant.name in conditions - seen:
             used.append((constant, ""))
     return result, used
 
 
-def _renamer(names: dict[str, str]) -> Callable[[str], str]:
-    pattern = re.compile(rf"@(?:{CONSTANT_SYMBOL}|{DEFINED_SYMBOL})\d+")
-    return lambda text: pattern.sub(lambda found: f"@{names[found[0]]}", text)
+def _constant_global(entity: Entity, name: str) -> Entity:
+    found = _EXTERNAL.search(entity.text)
+    type_text = found[1] if found else "i8"
+    text = (
+        f"@{name} = internal unnamed_addr addrspace(2) externally_initialized constant "
+        f'{type_text} undef, section "air.fc_initializer"'
+    )
+    return Entity(f"@{name}", text)
+
+
+def _renamed(text: str, names: dict[str, str]) -> str:
+    if CONSTANT_SYMBOL not in text:
+        return text
+    # Devices look for the plain form of this call.
+    text = _IS_DEFINED.sub("call i1 @air.is_function_constant_defined(ptr addrspace(2) @", text)
+    return _SYMBOL.sub(lambda found: f"@{names[found[0]]}", text)

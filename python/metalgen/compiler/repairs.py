@@ -20,11 +20,13 @@ _PLACE = re.compile(r"^<stdin>:(\d+):(\d+): ")
 class Repair:
     """What to do about errors that one of `patterns` matches.
 
-    `edit` is given the text and the offsets in it that those errors are at.
+    `edit` is given the text and the offsets in it that those errors are at. One that only works
+    there may be needed again: clang stops at the first error of an expression.
     """
 
     patterns: tuple[re.Pattern[str], ...]
     edit: Callable[[str, list[int]], Edits]
+    is_local: bool = False
 
 
 def find_repair(
@@ -101,9 +103,11 @@ REPAIRS = (
     Repair(
         (re.compile(r"cast from .*(?:half.*__bf16|__bf16.*half).* is not allowed"),),
         widen_casts,
+        is_local=True,
     ),
     Repair(
         (re.compile(r"invalid operands to binary expression \('<pseudo-object type>' and "),),
         expand_compounds,
+        is_local=True,
     ),
 )

@@ -155,6 +155,9 @@ T widened(T value) {
 inline float widened(half value) { return value; }
 inline float widened(__bf16 value) { return value; }
 
+__attribute__((const)) bool is_function_constant_defined(const __constant void* variable) __asm(
+    "air.is_function_constant_defined");
+
 // One threadgroup variable: `Tag` is local to the function that declares it, so every instantiation
 // of a function template has its own. Calls are replaced by a global once compiled.
 template <class Tag, class T>
