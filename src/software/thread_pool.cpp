@@ -64,7 +64,7 @@ class ThreadPool::Crew {
       while (workers_.size() < helpers) workers_.emplace_back([this] { serve(); });
       loops_.push_back(&loop);
     }
-    for (unsigned i = 0; i < helpers; ++i) wake_.notify_one();
+    wake_two();
     loop.work();
     std::unique_lock lock(mutex_);
     std::erase(loops_, &loop);
@@ -74,6 +74,13 @@ class ThreadPool::Crew {
   const std::uint64_t generation;
 
  private:
+  // Whoever joins a loop wakes two more: all are awake soon, at little cost to each, and a short
+  // loop is over before many were disturbed.
+  void wake_two() {
+    wake_.notify_one();
+    wake_.notify_one();
+  }
+
   Loop* open_loop() const {
     const auto open = std::find_if(loops_.begin(), loops_.end(),
                                    [](const Loop* loop) { return !loop->exhausted(); });
@@ -88,6 +95,7 @@ class ThreadPool::Crew {
       if (closing_) return;
       ++loop->helpers;
       lock.unlock();
+      wake_two();
       loop->work();
       lock.lock();
       if (--loop->helpers == 0) left_.notify_all();
