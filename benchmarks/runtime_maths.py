@@ -1,4 +1,4 @@
-"""Prints how fast the software device's maths runs on one core, beside PyTorch's: GB/s read plus written.
+"""Prints how fast the software device's maths runs on one core, beside PyTorch's.
 
 Run from a checkout: python benchmarks/runtime_maths.py
 """
@@ -35,7 +35,7 @@ FUNCTIONS = {
 
 
 def loop(declarations: str, body: str) -> str:
-    """A module whose `run(result, x, vectors)` applies `body` to 32 floats %x at a time, leaving %y."""
+    """A module whose `run(result, x, vectors)` makes 32 floats %y of %x at a time by `body`."""
     return f"""{declarations}
 declare <32 x float> @llvm.fmuladd.v32f32(<32 x float>, <32 x float>, <32 x float>)
 define void @run(ptr noalias %out, ptr noalias %in, i64 %n) {{
@@ -94,7 +94,7 @@ def main() -> None:
     tensor, result = torch.from_numpy(x), torch.from_numpy(out)
     cases = {name: (call_of(name), function) for name, function in FUNCTIONS.items()}
     cases["gelu_tanh"] = (gelu(), None)
-    print(f"{'function':12} {'runtime':>8} {'PyTorch':>8}   GB/s, one core")
+    print(f"{'function':12} {'runtime':>8} {'PyTorch':>8}   GB/s read and written, one core")
     for name, (text, function) in cases.items():
         compiled = compile_text(text, host_machine())
         run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(

@@ -67,23 +67,21 @@ def _load(type_: Type) -> Function:
     return Function((_POINTER,), type_, emit, pure=False)
 
 
-def _store(parameters: tuple[Type, ...], type_: Type, volatile: str = "") -> Function:
-    def emit(code: Code, arguments: list[Value]) -> None:
-        pointer, value = sorted(arguments, key=lambda argument: argument.type != _POINTER)
-        code.do(
-            f"store atomic {volatile}{type_.ir} {value.text}, ptr {pointer.text} release, "
-            f"align {_bytes(type_)}"
-        )
-
-    return Function(parameters, None, emit, pure=False)
+def _store(code: Code, pointer: Value, value: Value, volatile: str = "") -> None:
+    code.do(
+        f"store atomic {volatile}{value.type.ir} {value.text}, ptr {pointer.text} release, "
+        f"align {_bytes(value.type)}"
+    )
 
 
 def atomic_function(operation: str, sign: str, type_: Type) -> Function | None:
     """`air.atomic.{global,local}.operation.sign.type`."""
     if type_.lanes > 1 or type_.element in ("i1", "f16", "bf16"):
         return None
-    if operation in ("load", "store"):
-        return _load(type_) if operation == "load" else _store((_POINTER, type_), type_)
+    if operation == "load":
+        return _load(type_)
+    if operation == "store":
+        return Function((_POINTER, type_), None, lambda c, a: _store(c, a[0], a[1]), pure=False)
     if operation == "cmpxchg":
         return _compare_exchange(type_)
     if type_.is_float:
@@ -105,7 +103,12 @@ FENCE = Function((), None, _emit_fence, pure=False)
 def coherent_function(operation: str, type_: Type) -> Function | None:
     """`air.{load,store}.system_coherent.volatile.TYPE.p1TYPE`."""
     if operation == "store":
-        return _store((type_, _POINTER), type_, volatile="volatile ")
+
+        def emit(code: Code, arguments: list[Value]) -> None:
+            value, pointer = arguments
+            _store(code, pointer, value, "volatile ")
+
+        return Function((type_, _POINTER), None, emit, pure=False)
     return _load(type_) if operation == "load" else None
 
 
@@ -123,9 +126,9 @@ def _modf(code: Code, x: Value, pointer: Value) -> Value:
     wide = widen(code, x)
     whole = code.intrinsic("trunc", wide)
     _through_pointer(code, narrow(code, whole, x.type), pointer)
-    infinite = code.compare("fcmp oeq", wide, whole)  # and every integer
+    is_whole = code.compare("fcmp oeq", wide, whole)  # infinities too
     fraction = code.binary("fsub", wide, whole)
-    rest = code.select(infinite, constant(0, wide.type), fraction)
+    rest = code.select(is_whole, constant(0, wide.type), fraction)
     return narrow(code, code.intrinsic("copysign", rest, wide), x.type)
 
 
