@@ -6,11 +6,10 @@ import logging
 from typing import Literal
 
 from metalgen.errors import UnsupportedError
-from metalgen.software import runtime
+from metalgen.software import native_cache, runtime
 from metalgen.software.dump import Dump
-from metalgen.software.entry import ENTRY
 from metalgen.software.function_constants import Constants
-from metalgen.software.jit import NativeKernel, compile_module
+from metalgen.software.jit import NativeKernel, compile_object, load_object
 from metalgen.software.meetings import is_meeting
 from metalgen.software.prepare import Prepared, prepare
 from metalgen.software.scheduler import lower_to_coroutines
@@ -40,13 +39,16 @@ def translate(
     be read, LaunchError for wrong function constants, UnsupportedError with the name of the
     feature for what cannot run here.
     """
+    given = constants or {}
     dump = Dump.of(kernel)
-    prepared = prepare(bitcode, kernel, constants or {}, dump)
-    text = _lower(prepared, variant, strands, dump)
-    engine = compile_module(text, ENTRY, dump)
-    address = engine.get_function_address(ENTRY)
-    memory = prepared.memory
-    return NativeKernel(address, memory.bytes, memory.alignment, engine)
+    key = native_cache.key(bitcode, kernel, given, variant, strands)
+    found = None if dump.enabled else native_cache.load(key)
+    if found is None:
+        prepared = prepare(bitcode, kernel, given, dump)
+        text = _lower(prepared, variant, strands, dump)
+        found = compile_object(text, dump), prepared.memory
+        native_cache.save(key, *found)
+    return load_object(*found)
 
 
 def _lower(prepared: Prepared, variant: Variant, strands: Strands, dump: Dump) -> str:

@@ -78,7 +78,8 @@ def _split(block: Block, numbers: dict[int, int], meetings: dict[int, Meeting]) 
         if is_threadgroup_barrier(instruction):
             parts[-1].instructions += _suspend(AT_BARRIER, label)
         else:
-            meeting = meetings.setdefault(number, meeting_of(instruction, number))
+            end = max((meeting.slots for meeting in meetings.values()), default=0)
+            meeting = meetings.setdefault(number, meeting_of(instruction, number, end))
             parts[-1].instructions += _written(store_operands(instruction, meeting))
             parts[-1].instructions += _suspend(number, label)
             following.instructions += _written(load_result(instruction, meeting))

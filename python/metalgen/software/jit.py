@@ -1,4 +1,4 @@
-"""Optimises a lowered module for the host and turns it into code in memory."""
+"""Optimises a lowered module for the host, makes object code of it, and loads that into memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import llvmlite.binding as llvm
 from metalgen.errors import UnsupportedError
 from metalgen.software import narrow_floats, runtime, target
 from metalgen.software.dump import Dump
+from metalgen.software.entry import ENTRY
+from metalgen.software.ir.passes import ThreadgroupMemory
 from metalgen.software.scattered import without_lane_branches
 
 
@@ -22,8 +24,21 @@ class NativeKernel:
     engine: llvm.ExecutionEngine = field(repr=False, compare=False)
 
 
-def compile_module(text: str, entry: str, dump: Dump) -> llvm.ExecutionEngine:
-    """An engine that holds the function `entry` of the module `text` as optimised host code.
+def load_object(code: bytes, memory: ThreadgroupMemory) -> NativeKernel:
+    """The kernel whose object code `compile_object` made for this host."""
+    machine = target.machine()
+    nothing = llvm.parse_assembly("", llvm.create_context())
+    nothing.triple = machine.triple
+    narrow_floats.provide()
+    engine = llvm.create_mcjit_compiler(nothing, machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    address = engine.get_function_address(ENTRY)
+    return NativeKernel(address, memory.bytes, memory.alignment, engine)
+
+
+def compile_object(text: str, dump: Dump) -> bytes:
+    """Optimised object code of the module `text`, whose only visible symbol is ENTRY.
 
     Raises UnsupportedError where the module calls what neither the runtime nor the host defines.
     """
@@ -36,16 +51,13 @@ def compile_module(text: str, entry: str, dump: Dump) -> llvm.ExecutionEngine:
     runtime.link(module, context)
     _require_defined(module)
     for function in module.functions:
-        if not function.is_declaration and function.name != entry:
+        if not function.is_declaration and function.name != ENTRY:
             function.linkage = "internal"
     _optimize(module, machine)
     dump.write("optimized", str(module))
     if dump.enabled:
         dump.write("assembly", machine.emit_assembly(module))
-    narrow_floats.provide()
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return engine
+    return bytes(machine.emit_object(module))
 
 
 def _require_defined(module: llvm.ModuleRef) -> None:

@@ -66,12 +66,15 @@ class Meeting:
         return max((value.end for value in (*self.operands, self.result) if value), default=0)
 
 
-def meeting_of(call: Instruction, number: int) -> Meeting:
-    """The meeting that `call` is, its slots assigned in order."""
+def meeting_of(call: Instruction, number: int, first_slot: int) -> Meeting:
+    """The meeting that `call` is, its slots assigned in order from `first_slot` on.
+
+    Lanes may wait at several meetings at a time, so no two share slots.
+    """
     if call.callee_name in _ORDER_ONLY:
         return Meeting(number, call.callee_name, (), None)
     values: list[Value] = []
-    end = 0
+    end = first_slot
     for operand in call.operands:
         values.append(Value(operand.type, end))
         end = values[-1].end

@@ -145,9 +145,9 @@ def _entry(
 def _scheduling_memory(slots: int) -> list[str]:
     """`%sites`, `%handles` with an entry per lane, and `%payload`, which one SIMD-group uses."""
     return [
-        f"%payload = alloca [{max(1, slots) * SLOT_BYTES} x i8], align 64",
         f"%allocate.at = getelementptr i8, ptr %threadgroup, i64 {abi.offset('allocate')}",
         "%allocate = load ptr, ptr %allocate.at, align 8",
+        f"%payload = call ptr %allocate(ptr %threadgroup, i64 {max(1, slots) * SLOT_BYTES})",
         "%simdgroups.wide = zext i32 %simdgroups to i64",
         f"%lanes = mul nuw nsw i64 %simdgroups.wide, {_LANES}",
         "%sites.bytes = mul nuw nsw i64 %lanes, 4",
