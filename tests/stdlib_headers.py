@@ -16,7 +16,7 @@ LANGUAGE = (
     *("-triple", "spir64", "-x", "clcpp", "-cl-std=CLC++2021", "-O2"),
     "-cl-ext=+cl_khr_fp16,+__cl_clang_function_pointers",
     *("-cl-single-precision-constant", "-fdeclspec", "-nostdsysteminc", "-nobuiltininc"),
-    *("-ferror-limit", "0", "-fno-caret-diagnostics", "-w"),
+    *("-ferror-limit", "0", "-fno-caret-diagnostics", "-fno-elide-type", "-w"),
 )
 
 
