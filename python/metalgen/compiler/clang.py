@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from metalgen.air import Function
-from metalgen.compiler.cache import cache_directory
+from metalgen.cache import cache_directory
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.diagnostics import Listing, failure
 from metalgen.compiler.emit import emit_functions
-from metalgen.compiler.headers import header_arguments
+from metalgen.compiler.headers import HeaderArguments, header_arguments, text_arguments
 from metalgen.compiler.includes import check_directives, check_files
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
 from metalgen.compiler.repairs import REPAIRS, find_repair
 from metalgen.compiler.rewrite import Translation, rewrite
-from metalgen.compiler.toolchain import run_clang
-from metalgen.errors import CompileError
+from metalgen.compiler.toolchain import ClangResult, run_clang
+from metalgen.errors import CompileError, ToolchainError
 
 _LANGUAGE = [
     "-triple",
@@ -60,6 +61,20 @@ _FAST_MATH = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One compilation: what is compiled, with which headers."""
+
+    listing: Listing
+    options: CompileOptions
+    headers: HeaderArguments
+    preprocessing: tuple[str, ...]  # include directories and macros
+
+
+class _HeadersFailedError(Exception):
+    """What was compiled ahead cannot be used after all."""
+
+
 def compile_to_air(
     source: str,
     *,
@@ -72,47 +87,47 @@ def compile_to_air(
 
     Raises CompileError with every diagnostic, in Metal's words and at the source's own lines.
     """
-    directories = [str(Path(directory).resolve()) for directory in include_dirs]
-    listing = Listing(name, source, tuple(directories))
     if options.untrusted:
         check_directives(source, name)
-    language = _language(options)
-    headers = header_arguments(language, cache_directory())
-    preprocessed = read_preprocessed(
-        _preprocess(source, listing, [*language, *headers.preprocessing], defines or {}),
-        name,
-        headers.directories,
-    )
+    directories = tuple(str(Path(directory).resolve()) for directory in include_dirs)
+    arguments = [part for directory in directories for part in ("-I", directory)]
+    arguments += [f"-D{key}={value}" for key, value in (defines or {}).items()]
+    for headers in (header_arguments(_language(options), cache_directory()), text_arguments()):
+        own = tuple(f"{directory}/" for directory in headers.directories)
+        listing = Listing(name, source, directories, own)
+        try:
+            return _functions(_Job(listing, options, headers, tuple(arguments)))
+        except _HeadersFailedError:
+            continue
+    raise ToolchainError("clang cannot read metalgen's own headers: reinstall metalgen")
+
+
+def _functions(job: _Job) -> list[Function]:
+    listing, options = job.listing, job.options
+    preprocessed = read_preprocessed(_preprocess(job), listing.name, listing.own)
     if options.untrusted:
-        check_files(preprocessed, name, (*directories, *headers.directories))
-    preprocessed, translation, ir = _compile(
-        preprocessed, [*language, *headers.compiling], options, listing
-    )
+        check_files(preprocessed, listing.name, (*listing.directories, *listing.own))
+    preprocessed, translation, ir = _compile(job, preprocessed)
     complaints = Complaints()
     functions = emit_functions(ir, translation, options, complaints)
     if complaints.found:
         raise failure(listing, preprocessed, translation, complaints.found, "")
     if not functions:
         raise CompileError(
-            f"{name}: error: no kernel: expected at least one 'kernel void' function"
+            f"{listing.name}: error: no kernel: expected at least one 'kernel void' function"
         )
     return functions
 
 
-def _preprocess(
-    source: str, listing: Listing, arguments: Sequence[str], defines: Mapping[str, str]
-) -> str:
+def _preprocess(job: _Job) -> str:
     """What the preprocessor writes; raises CompileError."""
-    arguments = [
-        *arguments,
-        "-E",
-        "-o",
-        "-",
-        *(part for directory in listing.directories for part in ("-I", directory)),
-        *(f"-D{key}={value}" for key, value in defines.items()),
-    ]
+    listing = job.listing
+    language = _language(job.options)
+    arguments = [*language, *job.headers.preprocessing, *job.preprocessing, "-E", "-o", "-"]
     escaped = listing.name.replace("\\", "\\\\").replace('"', '\\"')
-    result = run_clang(arguments, f'#line 1 "{escaped}"\n{source}', listing.name)
+    result = run_clang(arguments, f'#line 1 "{escaped}"\n{listing.source}', listing.name)
+    if result.returncode and job.headers.failed(result.errors):
+        raise _HeadersFailedError
     if result.returncode:
         raise failure(listing, None, None, [], result.errors)
     return result.output
@@ -123,16 +138,9 @@ def _language(options: CompileOptions) -> list[str]:
     return [*_LANGUAGE, *math]
 
 
-def _compile(
-    preprocessed: Preprocessed,
-    arguments: Sequence[str],
-    options: CompileOptions,
-    listing: Listing,
-) -> tuple[Preprocessed, Translation, str]:
+def _compile(job: _Job, preprocessed: Preprocessed) -> tuple[Preprocessed, Translation, str]:
     """LLVM assembly; raises CompileError for what clang or the rewriting found wrong."""
-    arguments = [*arguments, *_GENERATION]
-    translation = rewrite(preprocessed, options.untrusted)
-    result = run_clang(arguments, translation.rewritten.text, listing.name)
+    translation, result = _attempt(job, preprocessed)
     waiting = list(REPAIRS)
     for _ in range(_REPAIR_ROUNDS):
         needed = find_repair(waiting, result.errors, translation.rewritten)
@@ -142,8 +150,17 @@ def _compile(
         if not repair.is_local:
             waiting.remove(repair)
         preprocessed = preprocessed.changed_by(repair.edit(preprocessed.text, offsets))
-        translation = rewrite(preprocessed, options.untrusted)
-        result = run_clang(arguments, translation.rewritten.text, listing.name)
+        translation, result = _attempt(job, preprocessed)
     if result.returncode or translation.complaints:
-        raise failure(listing, preprocessed, translation, translation.complaints, result.errors)
+        complaints = translation.complaints
+        raise failure(job.listing, preprocessed, translation, complaints, result.errors)
     return preprocessed, translation, result.output
+
+
+def _attempt(job: _Job, preprocessed: Preprocessed) -> tuple[Translation, ClangResult]:
+    translation = rewrite(preprocessed, job.options.untrusted)
+    arguments = [*_language(job.options), *job.headers.compiling, *_GENERATION]
+    result = run_clang(arguments, translation.rewritten.text, job.listing.name)
+    if result.returncode and job.headers.failed(result.errors):
+        raise _HeadersFailedError
+    return translation, result

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metalgen.compiler.complaints import Complaint
-from metalgen.compiler.headers import HEADERS, SUPPORT
 from metalgen.compiler.preprocess import Origin, Preprocessed
 from metalgen.compiler.rewrite import Translation
 from metalgen.compiler.tokens import Token, tokenize
@@ -23,16 +22,20 @@ _DIAGNOSTIC = re.compile(
 )
 _UNPLACED = re.compile(r"^(?P<severity>fatal error|error): (?P<message>.*)$")
 _STDIN = "<stdin>"
-_OWN = (f"{HEADERS}/", f"{SUPPORT}/", "<scratch space>", "<built-in>")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The source as given, and the directories whose files may be quoted."""
+    """The source as given, directories whose files may be quoted, and those of our headers."""
 
     name: str
     source: str
     directories: tuple[str, ...]
+    own: tuple[str, ...]
+
+    def is_own(self, file: str) -> bool:
+        """Whether a file is one of metalgen's headers, or none at all."""
+        return file.startswith((*self.own, "<scratch space>", "<built-in>"))
 
     def line(self, origin: Origin) -> str | None:
         """The text of a line, None if the file may not be shown."""
@@ -77,7 +80,7 @@ def failure(
         messages.append(_Message("error", complaint.message, place))
     groups = [[message] for message in messages]
     for group in _clang_groups(listing, preprocessed, translation, errors):
-        groups.append(_outside_of_headers(group))
+        groups.append(_outside_of_headers(listing, group))
     groups = _without_echoes(groups)
     groups.sort(key=lambda group: _position(listing, group))
     shown = [_show(listing, message) for group in groups for message in group]
@@ -195,19 +198,19 @@ def _macro_before(here: list[Token], there: list[Token], last: int) -> Token:
     return there[last]
 
 
-def _outside_of_headers(group: list[_Message]) -> list[_Message]:
+def _outside_of_headers(listing: Listing, group: list[_Message]) -> list[_Message]:
     """The group without notes on metalgen's headers; an error in them shows who caused it."""
     error, *notes = group
-    shown = [note for note in notes if not _is_in_headers(note)]
-    if _is_in_headers(error) and shown:
+    shown = [note for note in notes if not _is_in_headers(listing, note)]
+    if _is_in_headers(listing, error) and shown:
         # The last of the notes "in instantiation of ... requested here" is the user's own line.
         error = _Message(error.severity, error.text, shown[0].place)
         shown = shown[1:]
     return [error, *shown]
 
 
-def _is_in_headers(message: _Message) -> bool:
-    return message.place is not None and message.place.origin.file.startswith(_OWN)
+def _is_in_headers(listing: Listing, message: _Message) -> bool:
+    return message.place is not None and listing.is_own(message.place.origin.file)
 
 
 def _without_echoes(groups: list[list[_Message]]) -> list[list[_Message]]:

@@ -83,7 +83,7 @@ class Rewritten:
     pieces: tuple[_Piece, ...]
 
     def offset_at(self, row: int, column: int) -> int:
-        """The offset here of a row and a column, both from 1, the column in bytes as clang counts."""
+        """The offset here of a row and a column, from 1, columns in bytes as clang counts."""
         lines = self.text.split("\n")
         if row > len(lines):
             return len(self.text)

@@ -8,19 +8,18 @@ import hashlib
 import importlib.metadata
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from metalgen.compiler.toolchain import run_clang
 
 _HERE = Path(__file__).resolve().parent
-HEADERS = _HERE / "include"
-SUPPORT = _HERE / "support"
-PREFIX = HEADERS / "metalgen" / "prefix.h"
-_ALL = (PREFIX, HEADERS / "metal_stdlib", SUPPORT / "kernel_support.h")
-
+_ROOTS = ("include", "support")
+_PREFIX = "include/metalgen/prefix.h"
+_ALL = (_PREFIX, "include/metal_stdlib", "support/kernel_support.h")
 _PRECOMPILED, _MACROS, _STUBS = "headers.pch", "macros.h", "stubs"
+_PRECOMPILED_FAILED = ("precompiled header", "PCH file", "precompiled file", "AST file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,72 +28,99 @@ class HeaderArguments:
 
     preprocessing: list[str]
     compiling: list[str]
-    directories: tuple[Path, ...] = (HEADERS, SUPPORT)
+    directories: tuple[Path, ...]
+
+    def failed(self, errors: str) -> bool:
+        """Whether clang's errors are about what was compiled ahead, not about the source."""
+        if "-include-pch" not in self.compiling:
+            return False
+        is_gone = not all(directory.is_dir() for directory in self.directories)
+        lines = [line for line in errors.splitlines() if "error" in line]
+        return is_gone or any(words in line for line in lines for words in _PRECOMPILED_FAILED)
 
 
-def header_arguments(language: Sequence[str], cache: Path | None) -> HeaderArguments:
+def header_arguments(language: Sequence[str], cache: Path) -> HeaderArguments:
     """How to include all headers into a source compiled with the arguments `language`.
 
-    They are compiled once into a directory of `cache`: a precompiled header, and for the
-    preprocessor their macros, with empty files in the place of the headers themselves. Where
-    nothing can be kept, the headers are read as text.
+    They are kept in directories of `cache` that are named by their content: copies of the
+    headers, and made from those a precompiled header and, for the preprocessor, their macros with
+    empty files in the place of the headers. Where nothing can be kept, they are read as text.
     """
-    if cache is not None:
-        directory = cache / f"headers-{_digest(tuple(language))}"
-        if directory.is_dir() or _prepare(language, directory):
-            return _prepared(directory)
+    sources = cache / f"headers-{_content_digest()}"
+    compiled = cache / f"compiled-{_digest(tuple(language), str(sources))}"
+    if _made(sources, _copy_headers) and _made(
+        compiled, lambda directory: _compile_headers(language, sources, directory)
+    ):
+        stubs, macros = compiled / _STUBS, compiled / _MACROS
+        return HeaderArguments(
+            ["-internal-isystem", str(stubs), "-include", str(macros)],
+            ["-include-pch", str(compiled / _PRECOMPILED), "-fno-validate-pch"],
+            (sources, compiled),
+        )
+    return text_arguments()
+
+
+def text_arguments() -> HeaderArguments:
+    """The same without anything compiled ahead."""
+    directory = ["-internal-isystem", str(_HERE / "include")]
     return HeaderArguments(
-        ["-internal-isystem", str(HEADERS), "-include", str(PREFIX)],
-        ["-internal-isystem", str(HEADERS), *_includes()],
+        [*directory, "-include", str(_HERE / _PREFIX)],
+        [*directory, *_includes(_HERE)],
+        tuple(_HERE / root for root in _ROOTS),
     )
 
 
-def _prepared(directory: Path) -> HeaderArguments:
-    return HeaderArguments(
-        ["-internal-isystem", str(directory / _STUBS), "-include", str(directory / _MACROS)],
-        # The directory's name says the content; clang's own check goes by time and would refuse
-        # the same headers in a fresh checkout.
-        ["-include-pch", str(directory / _PRECOMPILED), "-fno-validate-pch"],
-        (HEADERS, SUPPORT, directory),
-    )
+def _includes(root: Path) -> list[str]:
+    return [part for header in _ALL for part in ("-include", str(root / header))]
 
 
-def _includes() -> list[str]:
-    return [part for header in _ALL for part in ("-include", str(header))]
-
-
-def _prepare(language: Sequence[str], directory: Path) -> bool:
-    """Make `directory`, whole or not at all."""
+def _made(directory: Path, make: Callable[[Path], bool]) -> bool:
+    """Whether `directory` exists; if need be it is made now, whole or not at all."""
+    if directory.is_dir():
+        return True
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix="headers-", suffix=".tmp"))
     except OSError:
         return False
     try:
-        if not _compile_headers(language, temporary):
-            return False
-        with contextlib.suppress(OSError):  # somebody else was faster
-            temporary.rename(directory)
+        if make(temporary):
+            with contextlib.suppress(OSError):  # somebody else was faster
+                temporary.rename(directory)
         return directory.is_dir()
+    except OSError:
+        return False
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _compile_headers(language: Sequence[str], directory: Path) -> bool:
-    source = "".join(f'#include "{header}"\n' for header in _ALL)
-    arguments = [*language, "-internal-isystem", str(HEADERS)]
-    precompiled = [*arguments, "-emit-pch", "-o", str(directory / _PRECOMPILED)]
+def _copy_headers(directory: Path) -> bool:
+    _write_files(directory, _contents())
+    return True
+
+
+def _write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
+    for name, content in contents.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _compile_headers(language: Sequence[str], sources: Path, directory: Path) -> bool:
+    arguments = [*language, "-internal-isystem", str(sources / "include")]
+    source = "".join(f'#include "{sources / header}"\n' for header in _ALL)
     macros = run_clang([*arguments, "-E", "-dM", "-o", "-"], source, "the Metal headers")
+    precompiled = [*arguments, "-emit-pch", "-o", str(directory / _PRECOMPILED)]
     if macros.returncode or run_clang(precompiled, source, "the Metal headers").returncode:
         return False  # the user's own compilation will show the errors
-    defined = [_definition(line) for line in macros.output.splitlines() if line]
-    (directory / _MACROS).write_text("".join(defined))
-    for header in HEADERS.rglob("*"):
-        if header.is_file():
-            stub = directory / _STUBS / header.relative_to(HEADERS)
-            stub.parent.mkdir(parents=True, exist_ok=True)
-            stub.touch()
+    definitions = "".join(map(_definition, filter(None, macros.output.splitlines())))
+    (directory / _MACROS).write_text(definitions)
+    _write_files(directory / _STUBS, dict.fromkeys(_includable(_contents()), b""))
     return True
+
+
+def _includable(names: Iterable[str]) -> list[str]:
+    return [name.removeprefix("include/") for name in names if name.startswith("include/")]
 
 
 def _definition(line: str) -> str:
@@ -103,13 +129,24 @@ def _definition(line: str) -> str:
     return f"#ifndef {name}\n{line}\n#endif\n"
 
 
+@functools.lru_cache(maxsize=1)
+def _contents() -> dict[str, bytes]:
+    """The headers by their path."""
+    return {
+        str(path.relative_to(_HERE).as_posix()): path.read_bytes()
+        for root in _ROOTS
+        for path in sorted((_HERE / root).rglob("*"))
+        if path.is_file()
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def _content_digest() -> str:
+    return hashlib.sha256(repr(sorted(_contents().items())).encode()).hexdigest()[:32]
+
+
 @functools.lru_cache(maxsize=16)
-def _digest(language: tuple[str, ...]) -> str:
-    """A name for these headers as these arguments and this clang see them."""
-    digest = hashlib.sha256(repr((language, importlib.metadata.version("ziglang"))).encode())
-    for file in sorted(path for root in (HEADERS, SUPPORT) for path in root.rglob("*")):
-        if file.is_file():
-            content = file.read_bytes()
-            digest.update(repr((str(file), len(content))).encode())
-            digest.update(content)
-    return digest.hexdigest()[:32]
+def _digest(language: tuple[str, ...], sources: str) -> str:
+    """A name for headers at one place as these arguments and this clang see them."""
+    found = (language, sources, importlib.metadata.version("ziglang"))
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:32]

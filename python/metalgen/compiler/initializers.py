@@ -10,6 +10,7 @@ that `llvm.global_ctors` lists; clang writes it already.
 from __future__ import annotations
 
 import re
+
 from metalgen.compiler.constants import CONSTANT_SYMBOL, Constant
 from metalgen.compiler.irtext import Entity, ModuleText
 

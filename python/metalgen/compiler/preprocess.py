@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from metalgen.compiler.edits import Edits, Rewritten
 
@@ -51,13 +50,13 @@ class Preprocessed:
         return offset, is_echo
 
 
-def read_preprocessed(output: str, main: str, own: tuple[Path, ...]) -> Preprocessed:
+def read_preprocessed(output: str, main: str, own: tuple[str, ...]) -> Preprocessed:
     """Take apart what `clang -E` wrote about the source `main`.
 
-    Files below the directories `own` are metalgen's headers; they are left out, since every
+    Files whose paths start with one of `own` are metalgen's headers; they are left out, since every
     compilation includes them by itself.
     """
-    reader = _Reader(main, tuple(str(directory) + "/" for directory in own))
+    reader = _Reader(main, own)
     for line in output.split("\n"):
         reader.take(line)
     return reader.result()
