@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from metalgen.compiler.cache import Cache, cache_directory
+from metalgen.cache import Cache, cache_directory
 from metalgen.files import TEMPORARY_PREFIX, write_whole
 
 

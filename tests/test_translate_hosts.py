@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadgroups import POSITION, Dispatcher, assemble, device
 
-from metalgen.software import narrow_floats, scattered, target, translate
+from metalgen.software import narrow_floats, target, translate
 
 
 @pytest.fixture
@@ -21,14 +21,8 @@ def plain_host(monkeypatch):
     if "x86_64" not in llvm.get_default_triple():
         pytest.skip("the oldest x86-64 processor is only that of an x86-64 host")
 
-    def machine():
-        target.initialize()
-        return llvm.Target.from_default_triple().create_target_machine(
-            cpu="x86-64", features="", opt=3, jit=True
-        )
-
-    monkeypatch.setattr(target, "machine", machine)
-    monkeypatch.setattr(scattered, "_has_instruction", lambda operation, element: False)
+    plain = target.Host(llvm.get_default_triple(), "x86-64", "")
+    monkeypatch.setattr(target, "host", lambda: plain)
 
 
 @pytest.mark.parametrize("strands", ["thread", "simdgroup"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -373,3 +374,27 @@ def test_translation_leaves_no_global_state_of_llvm_behind():
     before = str(llvm.parse_assembly("define void @f() { ret void }"))
     translate(SCALED, "scaled", {3: 1})
     assert str(llvm.parse_assembly("define void @f() { ret void }")) == before
+
+
+def test_translated_code_is_kept_and_found_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("METALGEN_CACHE_DIR", str(tmp_path))
+
+    def result(constants) -> float:
+        out = np.zeros(1, np.float32)
+        kernel = translate(SCALED, "scaled", constants)
+        Dispatcher(kernel, {0: out}).run((1, 1, 1), (1, 1, 1))
+        return out[0]
+
+    def entries() -> set[Path]:
+        return {path for path in tmp_path.rglob("*") if path.is_file()}
+
+    assert result({3: 4}) == 4.5
+    first = entries()
+    assert len(first) == 1
+    assert result({3: 4}) == 4.5
+    assert entries() == first
+    assert result({3: 5}) == 5.5
+    assert len(entries()) == 2
+    for path in entries():
+        path.write_bytes(path.read_bytes()[:-1])
+    assert result({3: 4}) == 4.5

@@ -16,7 +16,7 @@ def cache(
 
     It keeps the most recently used up to 1 GiB, in $METALGEN_CACHE_DIR or ~/.cache/metalgen.
     """
-    from metalgen.compiler.cache import Cache, cache_directory
+    from metalgen.cache import Cache, cache_directory
 
     found = Cache(cache_directory())
     use = found.clear() if clear else found.use()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-from metalgen.compiler.cache import Cache, cache_directory
+from metalgen.cache import Cache, cache_directory
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.selection import Toolchain, select_toolchain
 from metalgen.compiler.source import Source, read_set_hash

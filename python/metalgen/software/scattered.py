@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-import llvmlite.binding as llvm
+from metalgen.software import target
 
 _INTRINSIC = re.compile(
     r"@llvm\.masked\.(?P<operation>gather|scatter)\."
@@ -41,8 +41,7 @@ def without_lane_branches(text: str) -> str:
 def _has_instruction(operation: str, element: str) -> bool:
     if re.sub(r"\D", "", element) in ("8", "16", "1"):
         return False
-    features = llvm.get_host_cpu_features()
-    return bool(features.get("avx512f" if operation == "scatter" else "avx2"))
+    return target.host().has("avx512f" if operation == "scatter" else "avx2")
 
 
 def _places(lanes: int) -> list[str]:

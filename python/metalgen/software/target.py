@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import llvmlite.binding as llvm
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A processor; `features` is LLVM's list, as in "+avx2,-avx512f"."""
+
+    triple: str
+    cpu: str
+    features: str
+
+    def has(self, feature: str) -> bool:
+        return f"+{feature}" in self.features.split(",")
+
+
+@functools.cache
+def host() -> Host:
+    """The processor that this process runs on."""
+    features = llvm.get_host_cpu_features().flatten()
+    return Host(llvm.get_default_triple(), llvm.get_host_cpu_name(), features)
 
 
 @functools.cache
@@ -15,11 +35,9 @@ def initialize() -> None:
 
 
 def machine() -> llvm.TargetMachine:
-    """A new target machine for the host's processor with all its features, for code in memory."""
+    """A new target machine for the host, for code in memory."""
     initialize()
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=3,
-        jit=True,
+    here = host()
+    return llvm.Target.from_triple(here.triple).create_target_machine(
+        cpu=here.cpu, features=here.features, opt=3, jit=True
     )

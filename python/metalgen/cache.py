@@ -1,4 +1,4 @@
-"""Compiled metallibs on disk, by the hash of everything that went into them.
+"""Results on disk, by the hash of everything that went into them.
 
 Each entry is one file: the SHA-256 of the content, then the content. Writers make a temporary file
 beside it and rename it, so a reader sees a whole entry or none, whoever else writes or dies; and
