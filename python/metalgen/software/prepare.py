@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 
 from metalgen.errors import MetallibError, UnsupportedError
-from metalgen.software import target
+from metalgen.software import runtime, target
 from metalgen.software.dump import Dump
 from metalgen.software.function_constants import Constants, set_function_constants
 from metalgen.software.ir import parse_module
@@ -75,6 +75,8 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
         )
     contain_private_accesses(module, function)
     memory = place_threadgroup_variables(module, function)
+    if not runtime.host_has_bf16():
+        runtime.spell_out_bf16(module, function)
     return Prepared(module, function, (*signature, Parameter("static")), memory)
 
 
