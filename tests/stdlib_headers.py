@@ -17,6 +17,7 @@ LANGUAGE = (
     "-cl-ext=+cl_khr_fp16,+__cl_clang_function_pointers",
     *("-cl-single-precision-constant", "-fdeclspec", "-nostdsysteminc", "-nobuiltininc"),
     *("-ferror-limit", "0", "-fno-caret-diagnostics", "-fno-elide-type", "-w"),
+    "-discard-value-names",
 )
 
 

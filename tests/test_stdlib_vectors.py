@@ -238,7 +238,10 @@ def test_elements_are_indexed_in_every_address_space():
         ("float4 v = half4(1);", "no viable conversion from .*half"),
         ("float4 v = float3(1);", "no viable conversion from .*float, 3"),
         ("float4 v = float4(1) + half4(1);", "invalid operands"),
-        *((f"auto v = {wrong};", "no matching conversion|no matching constructor") for wrong in WRONG),
+        *(
+            (f"auto v = {wrong};", "no matching conversion|no matching constructor")
+            for wrong in WRONG
+        ),
         ("float4 v; v.xx = float2(1);", "no setter defined|cannot find suitable setter"),
         ("float3 v; v.w = 1;", "no member named 'w'"),
         ("float4 v; (v + v).x = 1;", "__put_x|no matching member function"),

@@ -3,10 +3,11 @@
 #include <metal_type_traits>
 #include <metal_types>
 
-// An overload set in C++, one AIR function per asm label. Pure ones may be moved and merged; convergent ones may not.
-#define __AIR_PURE __attribute__((const, noconvergent, nothrow))
+// An overload set in C++, one AIR function per asm label. In OpenCL clang takes every function for convergent and lets none
+// opt out, so that is only said where it matters.
+#define __AIR_PURE __attribute__((const, nothrow))
 #define __AIR_CONVERGENT __attribute__((convergent, nothrow))
-#define __AIR_MEMORY __attribute__((noconvergent, nothrow))
+#define __AIR_MEMORY __attribute__((nothrow))
 
 typedef float __metal_v2f32 __attribute__((ext_vector_type(2)));
 typedef float __metal_v3f32 __attribute__((ext_vector_type(3)));
