@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -61,7 +62,7 @@ class ThreadPool::Crew {
   void share(Loop& loop, unsigned helpers) {
     {
       const std::lock_guard lock(mutex_);
-      while (workers_.size() < helpers) workers_.emplace_back([this] { serve(); });
+      hire(helpers);
       loops_.push_back(&loop);
     }
     wake_two();
@@ -74,6 +75,14 @@ class ThreadPool::Crew {
   const std::uint64_t generation;
 
  private:
+  void hire(unsigned count) {
+    try {
+      while (workers_.size() < count) workers_.emplace_back([this] { serve(); });
+    } catch (const std::system_error&) {
+      // The system gives no more threads: those there are, at least the caller, do the work.
+    }
+  }
+
   // Whoever joins a loop wakes two more: all are awake soon, at little cost to each, and a short
   // loop is over before many were disturbed.
   void wake_two() {
