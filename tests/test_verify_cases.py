@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from problem_files import ADD, SCALE, write_problem
 
 from metalgen.generation.cases import CaseBook, perturbed
+from metalgen.generation.mismatch import Output, find_mismatch
 from metalgen.generation.shapes import find_variations, tensors_in
 from metalgen.generation.verify import is_degenerate
 from metalgen.problem import load_problem
@@ -78,8 +80,8 @@ def test_equal_sizes_that_must_stay_equal_stay_equal(tmp_path):
 
 
 def test_a_module_with_fixed_shapes_has_no_variations(tmp_path):
-    problem = load(tmp_path, "def forward(self, x): return x.reshape(4, 6) * self.w", "[torch.rand(24)]",
-                   "self.w = torch.rand(4, 6)")  # fmt: skip
+    forward = "def forward(self, x): return x.reshape(4, 6) * self.w"
+    problem = load(tmp_path, forward, "[torch.rand(24)]", "self.w = torch.rand(4, 6)")
     assert shapes(problem) == []
 
 
@@ -172,6 +174,54 @@ def test_a_reference_that_fails_in_float64_is_replaced_and_noted(tmp_path):
     first = next(iter(book))
     assert torch.equal(first.expected.precise[0], first.expected.eager[0].double())
     assert "float64 raised RuntimeError" in book.notes[0]
+
+
+def first_case(tmp_path, forward, inputs):
+    return next(iter(CaseBook(load(tmp_path, forward, inputs))))
+
+
+def judged(case, got):
+    expected = case.expected
+    return find_mismatch(
+        Output("y", got, expected.eager[0], expected.precise[0], moved=expected.moved[0])
+    )
+
+
+def test_an_honest_running_sum_is_right_where_it_cancels(tmp_path):
+    case = first_case(
+        tmp_path, "def forward(self, x): return x.cumsum(1)", "[torch.randn(64, 2000)]"
+    )
+    in_float32 = torch.from_numpy(np.cumsum(case.inputs[0].numpy(), axis=1, dtype=np.float32))
+    assert judged(case, in_float32) is None
+    assert "elements are wrong" in judged(case, in_float32 + 1e-3)
+
+
+def test_a_floor_that_rounding_flips_is_excused_alone(tmp_path):
+    forward = "def forward(self, x): return (x * 3).floor()"
+    case = first_case(tmp_path, forward, "[torch.cat([torch.full((1,), 1 / 3), torch.rand(999)])]")
+    got = case.expected.eager[0].clone()
+    got[0] = 1 - got[0]
+    assert judged(case, got) is None
+    got[1] += 1
+    assert "1 of 1000 elements are wrong" in judged(case, got)
+
+
+def test_an_argmax_that_rounding_decides_is_excused_alone(tmp_path):
+    rows = "torch.rand(100, 8); x[0, 1] = x[0, 0] = 2"
+    text = f"""{HEAD}
+class Model(nn.Module):
+    def forward(self, x): return x.argmax(1)
+def get_inputs():
+    x = {rows}
+    return [x]
+def get_init_inputs(): return []
+"""
+    case = next(iter(CaseBook(load_problem(write_problem(tmp_path, text)))))
+    got = case.expected.eager[0].clone()
+    got[0] = 1 - got[0]
+    assert judged(case, got) is None
+    got[1] = (got[1] + 1) % 8
+    assert "1 of 100 elements are wrong" in judged(case, got)
 
 
 def test_running_the_reference_leaves_inputs_and_running_statistics_alone(tmp_path):

@@ -59,8 +59,9 @@ class CaseBook:
 
 
 def _bytes(case: Case) -> int:
-    tensors = (*tensors_in(case.inputs), *case.expected.eager, *case.expected.precise)
-    return sum(tensor.nbytes for tensor in tensors)
+    expected = case.expected
+    results = (*expected.eager, *expected.precise, *expected.moved)
+    return sum(t.nbytes for t in (*tensors_in(case.inputs), *results) if t is not None)
 
 
 def _makers(problem: LoadedProblem) -> Iterator[tuple[str, Callable[[], Case | None]]]:

@@ -63,10 +63,12 @@ class Verification:
                 f"forward gives {len(expected.eager)} outputs, the plan declares"
                 f" {len(first.outputs)}"
             )
-        references = zip(first.outputs, expected.eager, expected.precise, strict=True)
-        for name, eager, precise in references:
+        references = zip(
+            first.outputs, expected.eager, expected.precise, expected.moved, strict=True
+        )
+        for name, eager, precise, moved in references:
             got, again = first.outputs[name], second.outputs[name]
-            output = Output(name, got, eager, precise, _unwritten(got, again))
+            output = Output(name, got, eager, precise, _unwritten(got, again), moved)
             for each in (output, replace(output, got=again)):
                 if reason := find_mismatch(each):
                     return reason
