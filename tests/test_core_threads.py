@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -123,6 +124,37 @@ def test_forked_children_launch_kernels_too():
         timeout=120,
     )
     assert finished.stdout == "all came back\n", finished.stderr
+
+
+NO_THREADS = """
+    import os, resource
+    import numpy as np
+    import native_kernels
+    from metalgen import _core
+
+    library = native_kernels.library(threads=8)
+    native_kernels.native("count_threads")
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    if os.getuid() == 0:
+        os.setuid(65534)  # the limit does not hold for root
+    counts = np.zeros(100_000, np.uint32)
+    geometry = _core.Geometry.of_threads((100_000, 1, 1), (32, 1, 1))
+    library.pipeline("count_threads").dispatch((counts.ctypes.data,), geometry)
+    print((counts == 1).all())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits on threads are Linux's")
+def test_kernels_run_where_the_system_gives_no_threads():
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(NO_THREADS)],
+        cwd=native_kernels.ROOT / "tests",
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.stdout == "True\n", finished.stderr
 
 
 def test_a_process_with_idle_workers_ends_by_itself():
