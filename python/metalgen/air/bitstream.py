@@ -20,9 +20,11 @@ _SETBID = 1
 _FIXED, _VBR, _ARRAY, _CHAR6, _BLOB = 1, 2, 3, 4, 5
 _CHAR6_ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._"
 
+_CHARACTERS = _CHAR6_ALPHABET + bytes(256 - len(_CHAR6_ALPHABET))
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _VALUES = bytes.maketrans(_BASE64, bytes(range(64)))
-_MASKS = [(1 << width) - 1 for width in range(7)]
+_MASKS = [(1 << width) - 1 for width in range(9)]
+_CONTINUED = bytes(range(32, 64))
 _MORE = 32  # the bit of a 6-bit chunk that says another follows
 
 Operand = tuple[int, int]  # encoding (0: literal), and its width or value
@@ -33,13 +35,27 @@ class BitstreamError(Exception):
     """The bits end early or make no sense; callers turn it into an error that names the file."""
 
 
-@dataclass(frozen=True, slots=True)
 class Record:
     """One record: its code, its numbers, and the bytes of its blob, if it has one."""
 
-    code: int
-    operands: Sequence[int]
-    blob: bytes = b""
+    __slots__ = ("_count", "_numbers", "_start", "blob", "code")
+
+    def __init__(
+        self, code: int, numbers: Sequence[int], start: int = 0, count: int = -1, blob: bytes = b""
+    ) -> None:
+        self.code = code
+        self.blob = blob
+        self._numbers = numbers
+        self._start = start
+        self._count = count
+
+    @property
+    def operands(self) -> Sequence[int]:
+        """The numbers; most records are never asked for theirs, so they are unpacked only now."""
+        if self._count >= 0:
+            self._numbers, _ = _join_chunks(self._numbers, self._start, self._count)
+            self._count = -1
+        return self._numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +119,7 @@ class Bits:
             raise BitstreamError(f"expected {count} numbers, found the end")
         sixes = self._phases[start % 6] or self._sixes(start % 6)
         at = start // 6
-        found: Sequence[int] = sixes[at : at + count]
-        chunks = count
-        if count and max(found) >= _MORE:
-            found, chunks = _join_chunks(sixes, at, count)
+        found, chunks = _join_chunks(sixes, at, count)
         self.position = position = start + 6 * chunks
         if position > self.end:
             raise BitstreamError(f"expected {count} numbers, found the end")
@@ -130,7 +143,21 @@ class Bits:
     def unabbreviated(self) -> Record:
         """A record without an abbreviation: code, count and operands in chunks of 6 bits."""
         code, count = self.numbers(2)
-        return Record(code, self.numbers(count))
+        start = self.position
+        sixes = self._phases[start % 6] or self._sixes(start % 6)
+        first = at = start // 6
+        missing = count
+        while missing:
+            # Every number has one chunk without the bit that says another follows.
+            chunks = sixes[at : at + missing]
+            if not chunks:
+                raise BitstreamError(f"expected {count} operands, found the end")
+            at += len(chunks)
+            missing -= len(chunks.translate(None, _CONTINUED))
+        self.position = position = start + 6 * (at - first)
+        if position > self.end:
+            raise BitstreamError(f"expected {count} operands, found the end")
+        return Record(code, sixes, first, count)
 
     def _scalar(self, encoding: int, width: int) -> int:
         if encoding == _FIXED:
@@ -145,12 +172,22 @@ class Bits:
             return self.numbers(count)
         if count * max(width, 1) > self.end - self.position:
             raise BitstreamError(f"expected {count} elements, found the end")
+        if encoding == _CHAR6:
+            return self._characters(count)
         if encoding != _FIXED:
             return [self._scalar(encoding, width) for _ in range(count)]
         if width == 8:
             return self.fixed(8 * count).to_bytes(count, "little")
         together, mask = self.fixed(width * count), (1 << width) - 1
         return [together >> at & mask for at in range(0, width * count, width)]
+
+    def _characters(self, count: int) -> bytes:
+        start = self.position
+        self.position = position = start + 6 * count
+        if position > self.end:
+            raise BitstreamError(f"expected {count} characters, found the end")
+        sixes = self._phases[start % 6] or self._sixes(start % 6)
+        return sixes[start // 6 : start // 6 + count].translate(_CHARACTERS)
 
     def abbreviated(self, abbreviation: Abbreviation) -> Record:
         """A record laid out as `abbreviation` says."""
@@ -169,26 +206,54 @@ class Bits:
                 numbers.append(self._scalar(encoding, value))
         if not numbers:
             raise BitstreamError("expected a record's code, found nothing")
-        return Record(numbers[0], numbers[1:], blob)
+        return Record(numbers[0], numbers[1:], blob=blob)
 
     def abbreviation(self) -> Abbreviation:
         """The definition of an abbreviation, checked so that reading by it always advances."""
-        count = self.vbr(5)
+        start = self.position
+        definition = _Definition(self.data[start // 8 : start // 8 + 128], start % 8)
         operands: list[Operand] = []
-        while len(operands) < count:
-            if self.fixed(1):
-                operands.append((0, self.vbr(8)))
+        for _ in range(definition.vbr(5)):
+            if definition.fixed(1):
+                operands.append((0, definition.vbr(8)))
                 continue
-            encoding = self.fixed(3)
+            encoding = definition.fixed(3)
             if not _FIXED <= encoding <= _BLOB:
                 raise BitstreamError(f"expected encoding 1 to 5, found {encoding}")
-            width = self.vbr(5) if encoding in (_FIXED, _VBR) else 0
+            width = definition.vbr(5) if encoding in (_FIXED, _VBR) else 0
             if width > 64:
                 raise BitstreamError(f"expected a width of at most 64 bits, found {width}")
             empty = encoding in (_FIXED, _VBR) and width == 0
             operands.append((0, 0) if empty else (encoding, width))
         _check_arrays(operands)
+        self.position = start - start % 8 + definition.position
         return tuple(operands)
+
+
+class _Definition:
+    """A cursor over few bits: shifting a small number beats cutting, which serves longer runs."""
+
+    __slots__ = ("end", "number", "position")
+
+    def __init__(self, data: bytes, position: int) -> None:
+        self.number = int.from_bytes(data, "little")
+        self.end = 8 * len(data)
+        self.position = position
+
+    def fixed(self, width: int) -> int:
+        position = self.position
+        self.position = position + width
+        if self.position > self.end:
+            raise BitstreamError("expected the rest of an abbreviation, found the end")
+        return self.number >> position & _MASKS[width]
+
+    def vbr(self, width: int) -> int:
+        more = 1 << (width - 1)
+        value = shift = 0
+        while (chunk := self.fixed(width)) & more:
+            value |= (chunk - more) << shift
+            shift += width - 1
+        return value | chunk << shift
 
 
 def _check_arrays(operands: list[Operand]) -> None:
@@ -203,11 +268,11 @@ def _check_arrays(operands: list[Operand]) -> None:
             raise BitstreamError("expected variable-width chunks of at least 2 bits")
 
 
-def _join_chunks(sixes: bytes, at: int, count: int) -> tuple[list[int], int]:
-    """`count` numbers whose chunks begin at `at`, and how many chunks those are. The hot loop."""
-    low, high = sixes[at : at + 2 * count : 2], sixes[at + 1 : at + 2 * count : 2]
-    if len(high) == count and min(low) >= _MORE and max(high) < _MORE:  # as the letters of a text
-        return [one - _MORE | two << 5 for one, two in zip(low, high, strict=True)], 2 * count
+def _join_chunks(sixes: Sequence[int], at: int, count: int) -> tuple[Sequence[int], int]:
+    """`count` numbers whose chunks begin at `at`, and how many chunks those are."""
+    plain = sixes[at : at + count]
+    if not count or max(plain) < _MORE:
+        return plain, count
     start = at
     numbers: list[int] = []
     for _ in range(count):
