@@ -27,8 +27,7 @@ class NativeKernel:
 def load_object(code: bytes, memory: ThreadgroupMemory) -> NativeKernel:
     """The kernel whose object code `compile_object` made for this host."""
     machine = target.machine()
-    nothing = llvm.parse_assembly("", llvm.create_context())
-    nothing.triple = machine.triple
+    nothing = target.parse("", llvm.create_context(), machine)
     narrow_floats.provide()
     engine = llvm.create_mcjit_compiler(nothing, machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -44,10 +43,8 @@ def compile_object(text: str, dump: Dump) -> bytes:
     """
     dump.write("lowered", text)
     context = llvm.create_context()
-    module = llvm.parse_assembly(without_lane_branches(text), context)
     machine = target.machine()
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
+    module = target.parse(without_lane_branches(text), context, machine)
     runtime.link(module, context)
     _require_defined(module)
     for function in module.functions:

@@ -129,10 +129,8 @@ def provide() -> None:
 @functools.cache
 def _engine() -> llvm.ExecutionEngine:
     """The compiled functions; cached, so that they live as long as the process."""
-    module = llvm.parse_assembly(_TEXT, llvm.create_context())
     machine = target.machine()
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
+    module = target.parse(_TEXT, llvm.create_context(), machine)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     for library_name, function in _FUNCTIONS.items():

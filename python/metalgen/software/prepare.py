@@ -58,7 +58,7 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
     Raises MetallibError for bitcode that LLVM cannot read or that lacks the kernel, LaunchError
     for wrong function constants, UnsupportedError for what the software device cannot run.
     """
-    text = str(_parse_bitcode(bitcode))
+    text = _disassembled(bitcode)
     dump.write("air", text)
     signature = read_signature(metadata_nodes(text), kernel)
     text = _simplified(set_function_constants(text, kernel, constants), kernel)
@@ -80,23 +80,22 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
     return Prepared(module, function, (*signature, Parameter("static")), memory)
 
 
-def _parse_bitcode(bitcode: bytes) -> llvm.ModuleRef:
+def _disassembled(bitcode: bytes) -> str:
+    """The text of the module; LLVM may end the process where the file's checksum was ignored."""
     target.initialize()
     try:
         module = llvm.parse_bitcode(bitcode, llvm.create_context())
         module.verify()
-    except RuntimeError as error:
+        return str(module)
+    except (RuntimeError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise MetallibError(f"damaged AIR bitcode: {reason}") from error
-    return module
 
 
 def _simplified(text: str, kernel: str) -> str:
     """The text of the module with everything inlined into `kernel`."""
-    module = llvm.parse_assembly(_inlinable(text, kernel), llvm.create_context())
     machine = target.machine()
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
+    module = target.parse(_inlinable(text, kernel), llvm.create_context(), machine)
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
     passes = llvm.create_new_module_pass_manager()
     passes.add_always_inliner_pass()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 
+from metalgen.errors import UnsupportedError
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -41,3 +43,15 @@ def machine() -> llvm.TargetMachine:
     return llvm.Target.from_triple(here.triple).create_target_machine(
         cpu=here.cpu, features=here.features, opt=3, jit=True
     )
+
+
+def parse(text: str, context: llvm.ContextRef, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """The module `text`, for `machine`; UnsupportedError where LLVM refuses it."""
+    try:
+        module = llvm.parse_assembly(text, context)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise UnsupportedError(f"not supported: LLVM refuses the kernel: {reason}") from error
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    return module
