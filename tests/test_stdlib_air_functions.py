@@ -1,4 +1,4 @@
-"""The list of AIR functions that the Metal headers may call, kept beside them for whoever defines those functions.
+"""The list of AIR functions that the Metal headers may call, for whoever defines them.
 
 Run as a program, this file writes the list anew.
 """

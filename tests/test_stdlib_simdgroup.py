@@ -1,4 +1,4 @@
-"""SIMD-group, quad-group, barrier, atomic and matrix functions: AIR's names, types and attributes."""
+"""Functions of SIMD-groups, quad-groups and memory: AIR's names, types and attributes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LANES = (
     ("uint2", "<2 x i32>", "u.v2i32"),
     ("short3", "<3 x i16>", "s.v3i16"),
 )
-REDUCTIONS = ("sum", "product", "min", "max", "broadcast_first") + tuple(
-    f"prefix_{kind}_{operation}"
-    for kind in ("inclusive", "exclusive")
-    for operation in ("sum", "product")
+REDUCTIONS = (
+    *("sum", "product", "min", "max", "broadcast_first"),
+    *("prefix_inclusive_sum", "prefix_inclusive_product"),
+    *("prefix_exclusive_sum", "prefix_exclusive_product"),
 )
 SHUFFLES = (
     "broadcast",
@@ -52,7 +52,7 @@ def calls(text: str) -> set[str]:
 @pytest.mark.parametrize("group", ["simd", "quad"])
 def test_lane_functions_exist_for_every_type_under_airs_names(group):
     statements, expected = [], set()
-    for number, (metal, llvm, suffix) in enumerate(LANES):
+    for number, (_, llvm, suffix) in enumerate(LANES):
         p = f"p{number}"
         for name in REDUCTIONS:
             statements.append(f"{p}[0] = {group}_{name}({p}[1]);")
@@ -76,7 +76,8 @@ def test_votes_and_sizes():
     code = body(
         'extern "C" void f(device int* i, device ulong* u) {'
         " i[0] = simd_all(i[1] > 0); i[1] = simd_any(i[2] > 0); i[2] = simd_is_first();"
-        " u[0] = ulong(simd_ballot(i[3] > 0)); u[1] = (simd_vote::vote_t)simd_active_threads_mask();"
+        " u[0] = ulong(simd_ballot(i[3] > 0)); "
+        " u[1] = (simd_vote::vote_t)simd_active_threads_mask();"
         " i[4] = quad_all(i[5] > 0); i[6] = simd_ballot(i[6] > 0).all(); }"
     )
     assert calls(code) == {
@@ -93,7 +94,8 @@ def test_votes_and_sizes():
 def test_filling_shuffles_default_to_the_whole_group():
     code = body(
         'extern "C" void f(device float* x) {'
-        " x[0] = simd_shuffle_and_fill_up(x[1], 0.0f, 1); x[1] = quad_shuffle_and_fill_down(x[2], 0.0f, 1); }"
+        " x[0] = simd_shuffle_and_fill_up(x[1], 0.0f, 1);"
+        " x[1] = quad_shuffle_and_fill_down(x[2], 0.0f, 1); }"
     )
     assert re.search(r"@air\.simd_shuffle_and_fill_up\.f32\([^)]*i16 noundef zeroext %\d+\)", code)
     assert re.search(r"@air\.quad_shuffle_and_fill_down\.f32\([^)]*i16 noundef zeroext 4\)", code)
@@ -102,7 +104,8 @@ def test_filling_shuffles_default_to_the_whole_group():
 def test_bfloat_sums_as_float_and_travels_as_bits():
     code = body(
         'extern "C" void f(device bfloat* b, device bfloat4* v) {'
-        " b[0] = bfloat(simd_sum(b[1])); b[1] = simd_shuffle_xor(b[2], 1); v[0] = simd_broadcast(v[1], 0); }"
+        " b[0] = bfloat(simd_sum(b[1])); b[1] = simd_shuffle_xor(b[2], 1);"
+        " v[0] = simd_broadcast(v[1], 0); }"
     )
     assert calls(code) == {
         "float @air.simd_sum.f32(float)",
@@ -132,7 +135,8 @@ def test_barriers_carry_airs_flags_and_scopes(flags, number):
 def test_what_lanes_do_together_is_convergent_and_stays_where_it_is():
     code = assembly(
         'extern "C" float f(device float* x, bool c) {'
-        " float y = simd_sum(x[0]); if (c) y += simd_sum(x[0]); threadgroup_barrier(mem_flags::mem_device);"
+        " float y = simd_sum(x[0]); if (c) y += simd_sum(x[0]);"
+        " threadgroup_barrier(mem_flags::mem_device);"
         " return y; }"
     )
     assert code.count("call spir_func noundef float @air.simd_sum.f32") == 2
@@ -210,8 +214,10 @@ def test_matrices_load_store_and_fill_under_airs_names():
     assert calls(code) == {
         "<64 x float> @air.simdgroup_matrix_8x8_init_filled.v64f32.f32(float)",
         "<64 x bfloat> @air.simdgroup_matrix_8x8_init_diag.v64bf16.bf16(bfloat)",
-        f"<64 x float> @air.simdgroup_matrix_8x8_load.v64f32.p1f32(ptr addrspace(1), i64, {vector}, i1)",
-        f"<64 x half> @air.simdgroup_matrix_8x8_load.v64f16.p3f16(ptr addrspace(3), i64, {vector}, i1)",
+        "<64 x float> @air.simdgroup_matrix_8x8_load.v64f32.p1f32("
+        f"ptr addrspace(1), i64, {vector}, i1)",
+        "<64 x half> @air.simdgroup_matrix_8x8_load.v64f16.p3f16("
+        f"ptr addrspace(3), i64, {vector}, i1)",
         "void @air.simdgroup_matrix_8x8_store.v64f32.p1f32("
         f"<64 x float>, ptr addrspace(1), i64, {vector}, i1)",
         "void @air.simdgroup_matrix_8x8_store.v64f16.p3f16("
@@ -226,7 +232,8 @@ def test_matrices_multiply_in_every_mix_of_types():
     statements, expected = [], set()
     for number, (a, b, c) in enumerate(itertools.product(kinds, repeat=3)):
         statements.append(
-            f"simdgroup_{c}8x8 r{number}; simdgroup_multiply_accumulate(r{number}, {a[0]}, {b[0]}, {c[0]});"
+            f"simdgroup_{c}8x8 r{number};"
+            f" simdgroup_multiply_accumulate(r{number}, {a[0]}, {b[0]}, {c[0]});"
             f" simdgroup_store(r{number}, p{c[0]} + {64 * number});"
         )
         suffix = ".".join(f"v64{kinds[kind][1]}" for kind in (c, a, b, c))
@@ -247,7 +254,8 @@ def test_a_lanes_own_elements_are_the_first_two():
     code = body(
         'extern "C" void f(device float* d) {'
         " simdgroup_float8x8 m; simdgroup_load(m, d); m.thread_elements()[1] *= 2;"
-        " reinterpret_cast<thread float2&>(m.thread_elements()) += float2(1, 1); simdgroup_store(m, d); }"
+        " reinterpret_cast<thread float2&>(m.thread_elements()) += float2(1, 1);"
+        " simdgroup_store(m, d); }"
     )
     assert "alloca" not in code
     assert re.search(r"extractelement <64 x float> %\d+, i64 1", code)

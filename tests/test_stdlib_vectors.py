@@ -1,4 +1,4 @@
-"""Metal's vector types: layout, construction, components, operators, and the LLVM code they become."""
+"""Metal's vector types: layout, construction, components, operators, and their LLVM code."""
 
 from __future__ import annotations
 
@@ -90,8 +90,9 @@ def test_every_swizzle_reads_the_components_it_names():
             for letters in ("xyzw", "rgba"):
                 name = "".join(letters[i] for i in picks)
                 number = len(functions)
+                signature = f'extern "C" int s{number}()'
                 functions.append(
-                    f'extern "C" int s{number}() {{ int{length} s = {vector}.{name}; return {digits}; }}'
+                    f"{signature} {{ int{length} s = {vector}.{name}; return {digits}; }}"
                 )
                 expected.append("".join(str(i + 1) for i in picks))
     code = assembly("\n".join(functions))
@@ -106,7 +107,7 @@ def test_components_are_assigned_in_place(space):
     )
     number = SPACES[space]
     stores = re.findall(r"store (\S+ x \S+|\S+) [^,]*, ptr addrspace\((\d)\)", code)
-    assert stores and {at for _, at in stores} == {str(number)}
+    assert {at for _, at in stores} == {str(number)}
     assert "addrspacecast" not in code
 
 
@@ -118,7 +119,8 @@ def test_vectors_move_between_address_spaces_as_whole_vectors():
     )
     for number in SPACES.values():
         assert f"load <4 x float>, ptr addrspace({number})" in code
-    assert "addrspacecast" not in code and "memcpy" not in code
+    assert "addrspacecast" not in code
+    assert "memcpy" not in code
     assert "fadd <4 x float>" in code
 
 
@@ -196,7 +198,8 @@ def test_structs_of_vectors_stay_trivial_and_assignable_everywhere():
 def test_member_functions_may_touch_vector_members():
     assembly(
         "struct Ray { float4 o; packed_float3 d; float2x2 m; array<half4, 2> a;\n"
-        "  void step(float t) { o.xyz += d * t; o.w++; o[0] = t; d.x = t; d[1] -= t; m[1].y = t; }\n"
+        "  void step(float t) { o.xyz += d * t; o.w++; o[0] = t; d.x = t; d[1] -= t;\n"
+        "    m[1].y = t; }\n"
         "  float at() const { return o.x + o.yz.x + o[3] + d.z + d[0] + m[0][1] + a[1].w; } };\n"
         "float f(device Ray& r) { r.step(2); Ray s = r; s.step(3); return r.at() + s.at(); }"
     )
@@ -216,7 +219,8 @@ def test_program_scope_constants_hold_vectors():
 def test_packed_vectors_behave_like_vectors():
     code = body(
         'extern "C" void f(device packed_float3* p, constant packed_half4& c, float3 v) {'
-        " p[0] = p[1] * 2.0f + v; p[2].xz = v.yx; p[3] += p[4]; p[5] = v; p[6] = packed_float3(v.x, v.yz);"
+        " p[0] = p[1] * 2.0f + v; p[2].xz = v.yx; p[3] += p[4]; p[5] = v;"
+        " p[6] = packed_float3(v.x, v.yz);"
         " p[7] = float3(half4(c).xyz) * p[8].y; p[9][1] = dot(p[10], v); p[11] = -p[12]; }"
     )
     assert not FROM_MEMORY.search(code)

@@ -3,8 +3,8 @@
 #include <metal_type_traits>
 #include <metal_types>
 
-// An overload set in C++, one AIR function per asm label. In OpenCL clang takes every function for convergent and lets none
-// opt out, so that is only said where it matters.
+// An overload set in C++, one AIR function per asm label. In OpenCL clang takes every function for
+// convergent and lets none opt out, so that is only said where it matters.
 #define __AIR_PURE __attribute__((const, nothrow))
 #define __AIR_CONVERGENT __attribute__((convergent, nothrow))
 #define __AIR_MEMORY __attribute__((nothrow))
@@ -38,7 +38,8 @@ typedef half __metal_v4f16 __attribute__((ext_vector_type(4)));
 
 namespace metal {
 
-// The vector type that a mix of vectors, packed vectors and scalars is computed in: void if there is none, or two.
+// The vector type that a mix of vectors, packed vectors and scalars is computed in: void if there
+// is none, or two.
 template <typename... T>
 struct __metal_joint {
   typedef void type;

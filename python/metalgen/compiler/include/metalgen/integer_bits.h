@@ -1,4 +1,4 @@
-// Integer functions that LLVM has operations for: counting, saturation, rotation, bit fields, wide products.
+// Integer functions that LLVM has operations for: counting, saturation, rotation, bit fields.
 #pragma once
 #include <metalgen/air.h>
 
@@ -7,7 +7,8 @@ namespace metal {
 template <typename T>
 using __metal_integer_t = enable_if_t<is_integral_v<T> && !__is_same(T, bool), T>;
 
-// One body for scalars and vectors: x, y, z are what clang's elementwise builtins take, E is the element's type.
+// One body for scalars and vectors: x, y, z are what clang's elementwise builtins take, E is the
+// element's type.
 #define __METAL_BITS_1(NAME, ...)                                   \
   template <typename T, typename E = __metal_integer_t<T>>          \
   METAL_FUNC T NAME(T x) {                                          \
@@ -137,7 +138,8 @@ METAL_FUNC R mad24(V x, W y, X z) {
 }
 
 // `bits` bits of x from `offset` on, the sign spread if T is signed; and y's lowest bits put there.
-template <typename T, typename R = conditional_t<is_integral_v<T>, T, typename __metal_joint<T>::type>,
+template <typename T,
+          typename R = conditional_t<is_integral_v<T>, T, typename __metal_joint<T>::type>,
           typename = enable_if_t<!__is_void(R)>>
 METAL_FUNC R extract_bits(T x, uint offset, uint bits) {
   typedef conditional_t<is_integral_v<T>, T, __metal_element_t<R>> E;
@@ -146,7 +148,8 @@ METAL_FUNC R extract_bits(T x, uint offset, uint bits) {
   uint up = width - bits - offset;
   return R(R(R(x) << E(up)) >> E(up + offset));
 }
-template <typename T, typename R = conditional_t<is_integral_v<T>, T, typename __metal_joint<T>::type>,
+template <typename T,
+          typename R = conditional_t<is_integral_v<T>, T, typename __metal_joint<T>::type>,
           typename = enable_if_t<!__is_void(R)>>
 METAL_FUNC R insert_bits(T base, __metal_identity_t<R> insert, uint offset, uint bits) {
   typedef conditional_t<is_integral_v<T>, T, __metal_element_t<R>> E;

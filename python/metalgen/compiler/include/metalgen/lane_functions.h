@@ -1,8 +1,9 @@
-// What SIMD-groups and quad-groups have in common: functions that exchange values between their lanes.
+// What SIMD-groups and quad-groups have in common: values exchanged between lanes.
 #pragma once
 #include <metal_integer>
 
-// M(type, sign, suffix, ...) for every type that can be exchanged; 64 bits go as two halves, in the user's own hands.
+// M(type, sign, suffix, ...) for every type that can be exchanged; 64 bits go as two halves, in the
+// user's own hands.
 #define __METAL_EACH_LANE_INTEGER(M, ...) \
   M(char, "s.", "i8", __VA_ARGS__)        \
   M(signed char, "s.", "i8", __VA_ARGS__) \
@@ -16,7 +17,8 @@
   M(half, "", "f16", __VA_ARGS__)            \
   __METAL_EACH_LANE_INTEGER(M, __VA_ARGS__)
 
-// One overload per type and length for each shape of function; NAME carries the prefix, simd or quad.
+// One overload per type and length for each shape of function; NAME carries the prefix, simd or
+// quad.
 #define __METAL_DECLARE_REDUCTION_IN(T, SUFFIX, SIGN, NAME) \
   T __air_##NAME(T) __asm("air." #NAME "." SIGN SUFFIX) __AIR_CONVERGENT;
 #define __METAL_DECLARE_SHUFFLE_IN(T, SUFFIX, SIGN, NAME) \

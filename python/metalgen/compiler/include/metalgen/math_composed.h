@@ -74,14 +74,16 @@ template <>
 struct __metal_format<float> {
   typedef uint Bits;
   typedef int Signed;
-  static constexpr constant Bits magnitude = 0x7fffffff, infinity = 0x7f800000, smallest = 0x00800000;
+  static constexpr constant Bits magnitude = 0x7fffffff, infinity = 0x7f800000;
+  static constexpr constant Bits smallest = 0x00800000;
   static constexpr constant int fraction_bits = 23, bias = 127;
 };
 template <>
 struct __metal_format<half> {
   typedef ushort Bits;
   typedef short Signed;
-  static constexpr constant Bits magnitude = 0x7fff, infinity = 0x7c00, smallest = 0x0400;
+  static constexpr constant Bits magnitude = 0x7fff, infinity = 0x7c00;
+  static constexpr constant Bits smallest = 0x0400;
   static constexpr constant int fraction_bits = 10, bias = 15;
 };
 

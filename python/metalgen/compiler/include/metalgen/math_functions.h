@@ -1,4 +1,4 @@
-// The maths functions that are one AIR function each: __metal_name(x, fast) and the overloads that users call.
+// Maths functions that are one AIR function each: __metal_name(x, fast) and what users call.
 #pragma once
 #include <metalgen/air.h>
 
@@ -33,7 +33,8 @@
   __METAL_EACH_HALF(__METAL_DECLARE_##ARITY, NAME)                                       \
   __METAL_EACH_HALF(__METAL_PLAIN_##ARITY, NAME)
 
-// What users call, in one namespace; FUNCTION differs from NAME where Metal has two names for one function.
+// What users call, in one namespace; FUNCTION differs from NAME where Metal has two names for one
+// function.
 #define __METAL_CALL_1(FUNCTION, NAME, FAST)                                             \
   METAL_FUNC float FUNCTION(float x) { return __metal_##NAME(x, FAST); }                 \
   METAL_FUNC half FUNCTION(half x) { return __metal_##NAME(x, FAST); }                   \

@@ -1,4 +1,4 @@
-// metal::packed_vec<T, N>: vectors laid out like arrays, as packed_float3 is; arithmetic goes through vec<T, N>.
+// metal::packed_vec<T, N>: vectors laid out like arrays; arithmetic goes through vec<T, N>.
 #pragma once
 #include <metalgen/vector_swizzles.h>
 
@@ -14,7 +14,8 @@ struct packed_vec;
 #undef __METAL_LOAD
 #undef __METAL_PICK
 #undef __METAL_STORE
-// Swizzles that repeat a component would double the time that the headers take, and are not written on packed vectors.
+// Swizzles that repeat a component would double the time that the headers take, and are not written
+// on packed vectors.
 #undef __METAL_REPEATED
 #define __METAL_REPEATED(...)
 #define __METAL_LOAD(S) __vec(*this).S

@@ -1,10 +1,11 @@
-// What Metal's language has before any header is included: keywords, scalar types, predefined macros. Force-included.
+// What Metal's language has before any header: keywords, scalar types, macros. Force-included.
 #pragma once
 
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 #pragma OPENCL EXTENSION __cl_clang_function_pointers : enable
 
-// clang declares these names as _Atomic types in every OpenCL translation unit; Metal's are structs of <metal_atomic>.
+// clang declares these names as _Atomic types in every OpenCL translation unit; Metal's are structs
+// of <metal_atomic>.
 #define atomic_bool __metal_atomic_bool
 #define atomic_int __metal_atomic_int
 #define atomic_uint __metal_atomic_uint

@@ -1,9 +1,9 @@
-// Component names of vectors: each swizzle is a property whose getter and setter exist once per address space.
+// Component names of vectors: properties whose accessors exist once per address space.
 #pragma once
 
-// A property reads as a value of exactly the type named, so swizzles take part in template deduction like any vector.
-// The unqualified getter serves temporaries too; setters want an lvalue, so that assigning to a component of a temporary is
-// refused.
+// A property reads as a value of exactly the type named, so swizzles take part in template
+// deduction like any vector. The unqualified getter serves temporaries too; setters want an lvalue,
+// so that assigning to a component of a temporary is refused.
 #define __METAL_GETTER(TYPE, S, VALUE)                                       \
   METAL_FUNC constexpr TYPE __get_##S() const thread { return VALUE; }      \
   METAL_FUNC constexpr TYPE __get_##S() const device { return VALUE; }      \
@@ -23,7 +23,8 @@
   __declspec(property(get = __get_##S, put = __put_##S)) TYPE S; \
   __declspec(property(get = __get_##S, put = __put_##S)) TYPE ALIAS;
 
-// How a vector takes components out of what it holds, and puts them in; packed vectors redefine the three.
+// How a vector takes components out of what it holds, and puts them in; packed vectors redefine the
+// three.
 #define __METAL_LOAD(S) T(__v.S)
 #define __METAL_PICK(TYPE, S, ...) \
   TYPE(__metal_native(), __builtin_shufflevector(__v, __v, __VA_ARGS__))
