@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from metalgen.errors import ProblemError
 from metalgen.generation.reference import Expected, expect
 from metalgen.generation.shapes import Variation, find_variations, tensors_in
 from metalgen.problem import LoadedProblem
 from metalgen.problem.description import copied
-from metalgen.problem.loaded import module_tensors
+from metalgen.problem.loaded import described, module_tensors
 
+# A module so slow that its references take longer is not tried with other values as well.
+REFERENCE_BUDGET_S = 60.0
 # Cases that fit are kept for the next attempts; larger ones are computed again.
 KEPT_BYTES = 2 << 30
 
@@ -36,6 +40,7 @@ class CaseBook:
     notes: list[str] = field(default_factory=list)
     _kept: dict[str, Case | None] = field(default_factory=dict)
     _kept_bytes: int = 0
+    _spent_s: float = 0.0
     _makers: list[tuple[str, Callable[[], Case | None]]] | None = None
 
     def __iter__(self) -> Iterator[Case]:
@@ -43,19 +48,28 @@ class CaseBook:
         if self._makers is None:
             self._makers = list(_makers(self.problem))
         for name, make in self._makers:
+            if name in VALUE_CHANGES and self._spent_s > REFERENCE_BUDGET_S:
+                self._note("other values were not tried: the module is too slow")
+                return
             case = self._kept[name] if name in self._kept else self._made(name, make)
             if case is not None:
                 yield case
 
     def _made(self, name: str, make: Callable[[], Case | None]) -> Case | None:
+        started = time.perf_counter()
         case = make()
+        self._spent_s += time.perf_counter() - started
         size = 0 if case is None else _bytes(case)
         if self._kept_bytes + size <= KEPT_BYTES:
             self._kept[name] = case
             self._kept_bytes += size
-        if case is not None and case.expected.note and case.expected.note not in self.notes:
-            self.notes.append(case.expected.note)
+        if case is not None and case.expected.note:
+            self._note(case.expected.note)
         return case
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
 
 def _bytes(case: Case) -> int:
@@ -68,7 +82,10 @@ def _makers(problem: LoadedProblem) -> Iterator[tuple[str, Callable[[], Case | N
     weights = perturbed(problem, seed=1)
 
     def as_given() -> Case:
-        expected = expect(problem, problem.module, problem.inputs)
+        try:
+            expected = expect(problem, problem.module, problem.inputs)
+        except (RuntimeError, MemoryError) as error:
+            raise ProblemError(f"'{problem.path}': forward raised {described(error)}") from error
         return Case("the inputs as given", problem.module, problem.inputs, expected)
 
     def other_seed() -> Case | None:

@@ -139,7 +139,9 @@ class Judge:
         """Whether the module's outputs are the same whatever it is given."""
         if self._is_control is None:
             problem = self.problem
-            self._is_control = is_degenerate(lambda seed: problem.run(problem.fresh_inputs(seed)))
+            self._is_control = is_degenerate(
+                lambda seed: problem.run(problem.fresh_inputs(seed), copied_module(problem.module))
+            )
         return self._is_control
 
     def _time(self, compiled: CompiledPlan, library: Library) -> Timing:

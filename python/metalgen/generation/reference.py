@@ -43,7 +43,8 @@ class Expected:
 def expect(problem: LoadedProblem, module: nn.Module, inputs: tuple[object, ...]) -> Expected:
     """Run the module on copies of the inputs; whatever `forward` raises comes through."""
     started = time.perf_counter()
-    eager = _cpu(problem.run(copied(inputs), _unchanging(module)))
+    # A copy: running may change buffers (running statistics) and remember things in attributes.
+    eager = _cpu(problem.run(copied(inputs), copied_module(module)))
     if time.perf_counter() - started > FLOAT64_BUDGET_S:
         slow = "float64 skipped: the module is too slow for it"
         return Expected(eager, _doubled(eager), (None,) * len(eager), slow)
@@ -107,12 +108,6 @@ def _rounded_otherwise(value: object, generator: torch.Generator, direction: flo
     if isinstance(value, dict):
         return {key: _rounded_otherwise(item, generator, direction) for key, item in value.items()}
     return value
-
-
-def _unchanging(module: nn.Module) -> nn.Module:
-    """The module, or a copy where running it may change its buffers (running statistics)."""
-    has_state = next(module.buffers(), None) is not None
-    return copied_module(module) if has_state and module.training else module
 
 
 def _cpu(outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

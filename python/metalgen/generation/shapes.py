@@ -144,9 +144,8 @@ def _is_free(problem: LoadedProblem, axes: list[Axis]) -> bool:
 def _accepts(problem: LoadedProblem, sizes: Sizes) -> bool:
     """Whether the module runs at the new sizes: whatever it raises means that it does not."""
     inputs = Variation(sizes, 0).apply(problem.inputs)
-    module = copied_module(problem.module) if problem.module.training else problem.module
     try:
-        outputs = problem.run(inputs, module)
+        outputs = problem.run(inputs, copied_module(problem.module))
     except Exception:
         return False
     return all(output.numel() > 0 for output in outputs)

@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import base64
 import os
+import signal
+import threading
+import time
 from typing import Any, BinaryIO
 
 from metalgen.generation.messages import read_message, write_message
@@ -23,6 +26,7 @@ from metalgen.generation.messages import read_message, write_message
 def main() -> None:
     """Serve requests until the parent closes the pipe."""
     requests, answers = _take_over_streams()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     server: _Server | None = None
     while (request := read_message(requests)) is not None:
         if request["do"] == "start":
@@ -30,6 +34,13 @@ def main() -> None:
             write_message(answers, {"done": True})
         elif server is not None:
             write_message(answers, {**server.answer(request), "done": True})
+
+
+def _end_with(parent: int) -> None:
+    """End this process and its children once the parent is gone, whatever runs in other threads."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _take_over_streams() -> tuple[BinaryIO, BinaryIO]:

@@ -113,7 +113,8 @@ def _inputs(file: ModuleType, path: Path, seed: int) -> tuple[object, ...]:
 def _call(function: Callable[[], object], path: Path, what: str, seed: int) -> object:
     torch.manual_seed(seed)
     try:
-        return function()
+        with torch.no_grad():  # tensors with a history could not be copied
+            return function()
     except Exception as error:
         raise ProblemError(f"'{path}': {what} raised {described(error)}") from error
 
