@@ -11,6 +11,7 @@ import torch
 from apple_metallib import apple_metallib
 from threadgroups import Dispatcher
 
+from metalgen import load_metallib
 from metalgen.air import Metallib
 from metalgen.software import translate
 
@@ -258,6 +259,56 @@ def test_attention_of_one_query_at_a_time(kernels):
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
 
 
+class AttentionParameters(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int) for name in "B H D qL kL gqa_factor".split()),
+        ("scale", ctypes.c_float),
+        *((name, ctypes.c_int) for name in "NQ NK NQ_aligned NK_aligned".split()),
+        *((name, ctypes.c_int) for name in "qL_rem kL_rem qL_off".split()),
+        *((f"{name}_strides", ctypes.c_long * 3) for name in "QKVO"),
+    )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_of_many_queries(kernels, causal):
+    heads, rows, columns, width = 2, 40, 70, 64
+    queries = torch.randn(1, heads, rows, width)
+    keys, values = torch.randn(2, 1, heads, columns, width)
+    out = torch.empty_like(queries)
+    short, long = [(heads * n * width, n * width, width) for n in (rows, columns)]
+    parameters = AttentionParameters(
+        *(1, heads, width, rows, columns, 1, 0.125),
+        *(-(-rows // 32), -(-columns // 32), rows // 32, columns // 32),
+        *(rows % 32, columns % 32, columns - rows, short, long, long, short),
+    )
+    kernels.run(
+        "steel_attention_float32_bq32_bk32_bd64_bv64_wm4_wn1_maskfloat32",
+        [queries, keys.contiguous(), values.contiguous(), out, parameters],
+        group_size=(32, 4, 1),
+        groups=(2, heads, 1),
+        constants={
+            "align_Q": False,
+            "align_K": False,
+            "has_mask": False,
+            "do_causal": causal,
+            "has_sinks": False,
+            "save_lse": False,
+        },
+    )
+    mask = torch.ones(rows, columns, dtype=torch.bool)
+    mask = mask.tril(columns - rows) if causal else mask
+    expected = torch.nn.functional.scaled_dot_product_attention(queries, keys, values, mask)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_places_of_the_largest(kernels):
+    x = torch.randn(6, 333)
+    out = torch.empty(6, dtype=torch.int32)
+    arguments = [x, out, i32(6), i64(333), i64(1), i64(1), i64(1), i64(333)]
+    kernels.run("argmax_float32", arguments, group_size=(96, 1, 1), threads=(96, 6, 1))
+    assert torch.equal(out.long(), x.argmax(-1))
+
+
 def test_sorted_rows(kernels):
     x = torch.randn(4, 400)
     out = torch.empty_like(x)
@@ -295,3 +346,23 @@ def test_products_with_four_bit_weights(kernels):
     spread = [t.repeat_interleave(group, -1) for t in (scales, biases)]
     weights = codes * spread[0] + spread[1]
     torch.testing.assert_close(out, x @ weights.T, atol=1e-2, rtol=1e-4)
+
+
+def test_the_library_dispatches_them_on_tensors():
+    library = load_metallib(apple_metallib())
+    x, weight, bias = torch.randn(70, 512), torch.randn(512), torch.randn(512)
+    out = torch.empty_like(x)
+    library.block_softmax_float32(x, out, 512, threadgroups=(70, 1, 1), group_size=(128, 1, 1))
+    torch.testing.assert_close(out, x.softmax(-1))
+    library.vv_Multiplyfloat32(x, x, out, x.numel())
+    torch.testing.assert_close(out, x * x)
+    library.layer_normfloat32(
+        *(x, weight, bias, out, 1e-5, 512, 1, 1), threads=(70 * 64, 1, 1), group_size=(64, 1, 1)
+    )
+    expected = torch.nn.functional.layer_norm(x, [512], weight, bias, 1e-5)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+    total = torch.empty(1)
+    library.all_reduce_sumfloat32(
+        x, total, x.numel(), x.numel(), threads=(1024, 1, 1), group_size=(1024, 1, 1)
+    )
+    torch.testing.assert_close(total[0], x.sum(), atol=1e-3, rtol=1e-5)
