@@ -144,7 +144,12 @@ def _fields(text: str, names: FieldNames) -> tuple[Field, ...]:
 def _field(name: str, arguments: Sequence[str], names: FieldNames) -> Field:
     type_name, offset, size, count, inner = arguments
     return Field(
-        name, metal_types(type_name), int(offset), int(size), int(count), _fields(inner, names)
+        name,
+        metal_types(type_name.removeprefix("const ")),
+        int(offset),
+        int(size),
+        int(count),
+        _fields(inner, names),
     )
 
 

@@ -81,7 +81,7 @@ def constant_globals(
     for constant in constants:
         if constant.name in conditions - seen:
             used.append((constant, ""))
-    return result, used
+    return result, sorted(used, key=lambda each: each[0].index)
 
 
 def _constant_global(entity: Entity, name: str) -> Entity:

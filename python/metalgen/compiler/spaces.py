@@ -127,7 +127,8 @@ class _Spaces:
     def _with_twins(self, line: str, values: list[str]) -> str:
         for value in set(values):
             if self.spaces.get(value, _UNKNOWN) != _UNKNOWN:
-                line = re.sub(rf"{re.escape(value)}(?![-\w.$])", lambda _, v=value: _twin(v), line)
+                # Split, not substituted: names may hold what a replacement would interpret.
+                line = _twin(value).join(re.split(rf"{re.escape(value)}(?![-\w.$])", line))
         return line
 
     def _as_generic(self, found: re.Match[str]) -> str:

@@ -1,0 +1,111 @@
+"""The same sources through Apple's compiler and ours: the kernels of the mlx-metal wheel.
+
+The wheel holds what Apple's compiler made and the headers it was made from.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from apple_metallib import _wheel, apple_metallib
+
+import metalgen
+from metalgen.air import Metallib
+from metalgen.compiler import CompileOptions
+
+KERNELS = "mlx/backend/metal/kernels"
+INSTANTIATE = """
+#define instantiate(name, func, ...) \\
+  template [[host_name(name)]] [[kernel]] decltype(func<__VA_ARGS__>) func<__VA_ARGS__>;
+"""
+SOURCES = {
+    "softmax": (
+        ["utils.h", "softmax.h"],
+        {
+            "block_softmax_float32": "softmax_single_row, float",
+            "looped_softmax_bfloat16": "softmax_looped, bfloat16_t",
+            "block_softmax_precise_float16": "softmax_single_row, half, float",
+        },
+    ),
+    "gemv": (
+        ["utils.h", "steel/utils.h", "gemv.h"],
+        {
+            "gemv_wide_float16_nv4_kl16": "gemv_wide, half, 4, 16",
+            "gemv_float32_bm1_bn8_sm1_sn32_tm4_tn4_nc1_axpby1": (
+                "gemv, float, 1, 8, 1, 32, 4, 4, 1, 1"
+            ),
+        },
+    ),
+    "attention": (
+        ["utils.h", "sdpa_vector.h"],
+        {"sdpa_vector_float_64_64": "sdpa_vector, float, 64, 64"},
+    ),
+    "unary": (
+        ["utils.h", "unary_ops.h", "unary.h"],
+        {
+            "v_Erfbfloat16bfloat16": "unary_v, bfloat16_t, bfloat16_t, Erf, 1",
+            "v_Abscomplex64complex64": "unary_v, complex64_t, complex64_t, Abs, 1",
+        },
+    ),
+    "gemm": (
+        ["utils.h", "steel/gemm/gemm.h", "steel/gemm/kernels/steel_gemm_fused.h"],
+        {
+            "steel_gemm_fused_nn_float32_float32_bm32_bn32_bk16_wm2_wn2": (
+                "gemm, float, 32, 32, 16, 2, 2, false, false"
+            )
+        },
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def headers(tmp_path_factory):
+    root = Path(os.environ.get("METALGEN_CACHE_DIR") or Path.home() / ".cache" / "metalgen")
+    directory = tmp_path_factory.mktemp("mlx")
+    with zipfile.ZipFile(_wheel(root)) as archive:
+        for member in archive.namelist():
+            if member.startswith(f"mlx/include/{KERNELS}/"):
+                archive.extract(member, directory)
+    return directory / "mlx" / "include"
+
+
+def library(family, headers):
+    files, instances = SOURCES[family]
+    lines = ["#include <metal_stdlib>", "#include <metal_simdgroup>", "using namespace metal;"]
+    lines += [f'#include "{KERNELS}/{file}"' for file in files]
+    lines += [INSTANTIATE, *(f'instantiate("{name}", {what})' for name, what in instances.items())]
+    options = CompileOptions(math="safe")  # as these kernels were
+    return metalgen.compile_shader(
+        "\n".join(lines), name=family, include_dirs=[headers], options=options
+    )
+
+
+@pytest.mark.parametrize("family", SOURCES)
+def test_kernels_describe_themselves_as_apples_compiler_would(family, headers):
+    apple = Metallib.open(apple_metallib())
+    ours = library(family, headers)
+    for name in SOURCES[family][1]:
+        assert getattr(ours, name).info == apple.kernel(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "tolerance"),
+    [
+        ("block_softmax_float32", torch.float32, 1e-7),
+        ("looped_softmax_bfloat16", torch.bfloat16, 4e-3),
+        ("block_softmax_precise_float16", torch.float16, 5e-4),
+    ],
+)
+def test_softmax_computes_what_apples_kernel_computes(name, dtype, tolerance, headers):
+    x = torch.randn(3, 700).to(dtype)
+    results = []
+    for source in (library("softmax", headers), metalgen.load_metallib(apple_metallib())):
+        y = torch.zeros_like(x)
+        getattr(source, name)(x, y, x.shape[1], threadgroups=3, group_size=1024)
+        results.append(y.float())
+    torch.testing.assert_close(results[0], results[1], atol=tolerance, rtol=0)
+    torch.testing.assert_close(results[0], torch.softmax(x.float(), -1), atol=2 * tolerance, rtol=0)
