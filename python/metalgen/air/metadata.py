@@ -74,7 +74,7 @@ def _arguments(nodes: Value) -> tuple[Argument, ...]:
 
 def _argument(node: Value) -> Argument:
     if not isinstance(node, tuple) or not node or not isinstance(node[0], int):
-        raise MetallibError(f"expected a kernel argument's metadata, found {node!r}")
+        raise MetallibError(f"expected a kernel argument's metadata, found {str(node)[:60]}")
     keys = _keys(node[1:])
     kind, builtin = _kind(keys)
     space = SPACES.get(_number(keys, "air.address_space"))
@@ -181,7 +181,7 @@ def _fields(operands: Node) -> tuple[Field, ...]:
 def _field(found: Node, inner: tuple[Field, ...], resource: Value) -> Field:
     """A member from its offset, size, array length, type and name."""
     if tuple(map(type, found)) != (int, int, int, str, str):
-        raise MetallibError(f"expected a struct member's metadata, found {found!r}")
+        raise MetallibError(f"expected a struct member's metadata, found {str(found)[:60]}")
     offset, size, count, type_name, name = found
     return Field(
         name=str(name),
