@@ -57,6 +57,7 @@ void bind(id<MTLComputeCommandEncoder> encoder, id<MTLDevice> device, const Bind
     return;
   }
   const auto bytes = std::get<std::span<const std::byte>>(binding.source);
+  if (bytes.empty()) return;  // Metal refuses a length of 0
   if (bytes.size() <= kMaxInlineBytes) {
     [encoder setBytes:bytes.data() length:bytes.size() atIndex:binding.index];
     return;
@@ -138,7 +139,9 @@ void set_constant(MTLFunctionConstantValues* values, const FunctionConstant& con
       constant.value);
 }
 
-MTLFunctionConstantValues* values_of(std::span<const FunctionConstant> constants) {
+// Retained, as it is made outside any autorelease pool: an unknown type throws.
+NS_RETURNS_RETAINED MTLFunctionConstantValues* values_of(
+    std::span<const FunctionConstant> constants) {
   MTLFunctionConstantValues* values = [MTLFunctionConstantValues new];
   for (const FunctionConstant& constant : constants) set_constant(values, constant);
   return values;
@@ -193,7 +196,11 @@ class AppleDevice final : public Device {
   AppleDevice(id<MTLDevice> device, TorchStream stream)
       : device_(device), stream_(std::make_shared<const TorchStream>(stream)) {}
 
-  std::string name() const override { return device_.name.UTF8String; }
+  std::string name() const override {
+    @autoreleasepool {
+      return device_.name.UTF8String;
+    }
+  }
 
   std::unique_ptr<Buffer> wrap(std::span<std::byte> bytes) override {
     id<MTLBuffer> buffer = [device_ newBufferWithBytesNoCopy:bytes.data()

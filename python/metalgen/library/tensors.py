@@ -29,7 +29,8 @@ def tensor_source(parameter: Parameter, tensor: Tensor, device: DeviceType) -> _
             f"{parameter}: expected a tensor with memory of its own: {reason}"
         ) from None
     if tensor.numel() == 0:
-        return _EMPTY.handle if device == "cpu" else (handle, offset)
+        # An offset may not reach the end of an MTLBuffer.
+        return _EMPTY.handle if device == "cpu" else (handle, 0)
     if handle == 0:
         raise LaunchError(f"{parameter}: the tensor's memory has been freed")
     if start & parameter.misalignment:
