@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import llvmlite.binding as llvm
 import numpy as np
 
-from metalgen.software import NativeKernel, abi, target
+from metalgen.software import NativeKernel, abi, target, translate
 
 Size = tuple[int, int, int]
 
@@ -126,3 +126,19 @@ class Dispatcher:
         memory = ctypes.create_string_buffer(b"\xff" * (size + 64))
         self._kept.append(memory)
         return (ctypes.addressof(memory) + 63) // 64 * 64
+
+
+SUM = "declare float @air.simd_sum.f32(float) convergent"
+
+
+def run_lanes(strands: str, body: str, outside: str = SUM, threads: int = 32) -> np.ndarray:
+    """The float that each thread of one threadgroup leaves in `%out.at`; -1 where none did."""
+    head = """
+      %wide = zext i32 %index to i64
+      %out.at = getelementptr float, ptr addrspace(1) %out, i64 %wide
+    """
+    bitcode = assemble("kernel", [device("out", 0), INDEX, LANE, SIMDGROUP], head + body, outside)
+    out = np.full(threads, -1, np.float32)
+    kernel = translate(bitcode, "kernel", strands=strands)
+    Dispatcher(kernel, {0: out}).run((threads, 1, 1), (threads, 1, 1))
+    return out
