@@ -87,6 +87,9 @@ def _add_wrappers(
     """Behind each kernel, and in the place of each instantiation, a function for AIR to show."""
     entries: list[Entry] = []
     for kernel in found.kernels:
+        if not kernel.is_template and kernel.name not in _RENAMED:
+            # Under its own name it may overload one of Metal's functions, `exp` or `max`.
+            edits.insert(kernel.start + len(kernel.name), RENAMED_SUFFIX)
         if kernel.is_template and kernel.max_threads:
             limit = template_limit(source, kernel)
             edits.insert_echo(source.tokens[kernel.first].start, limit, kernel.start)
@@ -94,7 +97,8 @@ def _add_wrappers(
             continue
         own_name = "::".join((*kernel.namespaces, kernel.name))
         name = kernel.host_name or own_name
-        entry = Entry(len(entries), name, kernel, kernel.name, kernel.start, kernel.max_threads)
+        expression = kernel.name + RENAMED_SUFFIX
+        entry = Entry(len(entries), name, kernel, expression, kernel.start, kernel.max_threads)
         entries.append(entry)
         behind = source.tokens[kernel.body_end - 1].end
         edits.insert_echo(behind, wrapper(entry), kernel.start)
