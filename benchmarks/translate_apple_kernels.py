@@ -99,7 +99,7 @@ def report(outcomes: Sequence[Outcome], fallbacks: _Fallbacks) -> None:
     for outcome in outcomes:
         families[family(outcome.kernel)].append(outcome)
     print(
-        f"{'family':20} {'kernels':>7} {'failed':>6} {'by thread':>9} {'median s':>8} {'worst s':>7}"
+        f"{'family':20} {'kernels':>7} {'failed':>6} {'threads':>7} {'median s':>8} {'worst s':>8}"
     )
     for name, members in sorted(families.items(), key=lambda item: -len(item[1])):
         print(row(name, members))
@@ -117,7 +117,7 @@ def row(name: str, members: Sequence[Outcome]) -> str:
     failed = sum(bool(outcome.failure) for outcome in members)
     by_thread = sum(outcome.by_thread for outcome in members)
     return (
-        f"{name:20} {len(members):7} {failed:6} {by_thread:9} "
+        f"{name:20} {len(members):7} {failed:6} {by_thread:7} "
         f"{statistics.median(seconds):8.3f} {max(seconds):8.3f}"
     )
 
