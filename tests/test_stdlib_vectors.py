@@ -124,6 +124,17 @@ def test_vectors_move_between_address_spaces_as_whole_vectors():
     assert "fadd <4 x float>" in code
 
 
+def test_every_kind_of_operand_is_assigned_without_a_detour():
+    code = body(
+        'extern "C" void f(device float4* d, device float3x3* m, device packed_int2* p, float s) {'
+        " d[0] = float4(s); d[1] = float4(s, 1, 2, 3); d[2] = d[1].wzyx; d[3] = s; d[4] = d[0] + s;"
+        " const float4 c = d[5]; d[6] = c; float4 v = c; d[7] = v; d[8] = d[9] = v; d[10] = {};"
+        " m[0] = float3x3(s); m[1] = float3x3(d[0].xyz, d[1].xyz, d[2].xyz); m[2] = m[3];"
+        " p[0] = packed_int2(1); p[1] = packed_int2(1, 2); p[2] = int2(3); p[3] = 4; }"
+    )
+    assert not FROM_MEMORY.search(code)
+
+
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [

@@ -5,19 +5,19 @@
 #pragma OPENCL EXTENSION __cl_clang_function_pointers : enable
 
 // clang declares these names as _Atomic types in every OpenCL translation unit; Metal's are structs
-// of <metal_atomic>.
-#define atomic_bool __metal_atomic_bool
-#define atomic_int __metal_atomic_int
-#define atomic_uint __metal_atomic_uint
-#define atomic_long __metal_atomic_long
-#define atomic_ulong __metal_atomic_ulong
-#define atomic_float __metal_atomic_float
-#define atomic_flag __metal_atomic_flag
-#define atomic_double __metal_atomic_double
-#define atomic_size_t __metal_atomic_size_t
-#define atomic_intptr_t __metal_atomic_intptr_t
-#define atomic_uintptr_t __metal_atomic_uintptr_t
-#define atomic_ptrdiff_t __metal_atomic_ptrdiff_t
+// of <metal_atomic>. Messages are shown without the suffix.
+#define atomic_bool atomic_bool__metalgen_name
+#define atomic_int atomic_int__metalgen_name
+#define atomic_uint atomic_uint__metalgen_name
+#define atomic_long atomic_long__metalgen_name
+#define atomic_ulong atomic_ulong__metalgen_name
+#define atomic_float atomic_float__metalgen_name
+#define atomic_flag atomic_flag__metalgen_name
+#define atomic_double atomic_double__metalgen_name
+#define atomic_size_t atomic_size_t__metalgen_name
+#define atomic_intptr_t atomic_intptr_t__metalgen_name
+#define atomic_uintptr_t atomic_uintptr_t__metalgen_name
+#define atomic_ptrdiff_t atomic_ptrdiff_t__metalgen_name
 
 #define thread __private
 #define device __global
