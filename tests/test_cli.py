@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from command_line import metalgen
 
 
@@ -63,14 +64,16 @@ def test_the_cache_is_shown_and_cleared(tmp_path):
     assert " 0 entries" in metalgen("cache", environment=environment).stdout
 
 
-def test_an_unexpected_error_is_one_line_that_tells_how_to_see_more(tmp_path):
-    # A command that breaks in a way nobody thought of: its module's dependency is gone.
-    (tmp_path / "metalgen_broken").mkdir()
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['metalgen.device'] = None")
+@pytest.mark.parametrize(
+    ("command", "lost"), [("devices", "metalgen.device"), ("inspect", "metalgen.cli.inspect")]
+)
+def test_an_unexpected_error_is_one_line_that_tells_how_to_see_more(tmp_path, command, lost):
+    """A command breaks in a way nobody thought of: while it runs, or before, while it loads."""
+    (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{lost!r}] = None")
     environment = {"PYTHONPATH": f"{tmp_path}:{':'.join(sys.path)}"}
-    done = metalgen("devices", environment=environment)
+    done = metalgen(command, environment=environment)
     assert done.returncode == 70
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("metalgen: internal error: ModuleNotFoundError: ")
-    shown = metalgen("devices", environment={**environment, "METALGEN_TRACEBACK": "1"})
+    shown = metalgen(command, environment={**environment, "METALGEN_TRACEBACK": "1"})
     assert "Traceback (most recent call last)" in shown.stderr

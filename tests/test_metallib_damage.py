@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 
 import llvmlite.binding as llvm
@@ -97,6 +98,12 @@ def test_a_truncated_file_says_how_much_is_missing(tmp_path):
 def test_a_missing_file_is_named():
     with pytest.raises(MetallibError, match=r"cannot read nowhere.metallib: No such file"):
         Metallib.open("nowhere.metallib")
+
+
+def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MetallibError, match=r"cannot read .*pipe: Illegal seek"):
+        Metallib.open(tmp_path / "pipe")
 
 
 def test_an_endless_count_of_kernels_is_not_believed():

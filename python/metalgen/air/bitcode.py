@@ -11,12 +11,11 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from metalgen.air.bits import BitstreamError, Record
 from metalgen.air.bitstream import (
     BLOCKINFO,
     ENTER_SUBBLOCK,
-    BitstreamError,
     Block,
-    Record,
     Standard,
     enter_block,
     items,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from metalgen.air.bitstream import BitstreamError, Record
+from metalgen.air.bits import BitstreamError, Record
 
 # Codes of the type table: https://llvm.org/docs/BitCodeFormat.html#type-block-contents
 _NUMENTRY, _STRUCT_NAME = 1, 19

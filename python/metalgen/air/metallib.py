@@ -79,7 +79,8 @@ class Metallib:
     def open(cls, path: str | os.PathLike[str], *, offset: int = 0) -> Metallib:
         """The metallib at `offset` of a file, which stays open as long as the object lives."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Not waiting for the other end, should it be a pipe; reading that then fails.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise MetallibError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
         self = cls.__new__(cls)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from metalgen.air.bitstream import Abbreviation, Bits, BitstreamError, Record, read_run
+from metalgen.air.bits import Abbreviation, Bits, BitstreamError, Record
+from metalgen.air.bitstream import read_run
 
 # Codes of metadata records (https://llvm.org/docs/BitCodeFormat.html and LLVMBitCodes.h).
 _STRING_OLD, _VALUE, _NODE, _NAME, _DISTINCT_NODE, _NAMED_NODE, _STRINGS = 1, 2, 3, 4, 5, 10, 35

@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import typer
 
@@ -68,26 +68,24 @@ def guarded(command: Command) -> Command:
             return result
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
-        except BaseException as error:
-            leave(error)
+        except (Exception, KeyboardInterrupt) as error:
+            raise typer.Exit(reported(error)) from None
 
     return run  # type: ignore[return-value]
 
 
-def leave(error: BaseException) -> NoReturn:
-    """Say what `error` means and end with its status; usage errors and exits pass through."""
+def reported(error: Exception | KeyboardInterrupt) -> Status:
+    """Say on stderr what `error` means; the status to leave with."""
     if isinstance(error, BrokenPipeError):
         _discard_output()
-        raise typer.Exit(Status.OK)
+        return Status.OK
     if isinstance(error, KeyboardInterrupt):
         _say("metalgen: interrupted")
-        raise typer.Exit(Status.INTERRUPTED)
-    if not isinstance(error, Exception):
-        raise error
+        return Status.INTERRUPTED
     _say(_message(error))
     if os.environ.get("METALGEN_TRACEBACK"):
         traceback.print_exception(error)
-    raise typer.Exit(_status(error))
+    return _status(error)
 
 
 def _message(error: Exception) -> str:
