@@ -1,4 +1,4 @@
-"""From a module to a graph of core ATen operators, its sizes kept as expressions over the inputs."""
+"""From a module to a graph of core ATen operators, sizes kept as expressions over the inputs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import sympy
 import torch
@@ -122,7 +123,7 @@ class Capture:
 def captures(problem: LoadedProblem) -> Iterator[Callable[[], Capture]]:
     """Ways to capture the problem's module, the one that holds for most shapes first."""
     for dimensions in DYNAMIC:
-        yield lambda dimensions=dimensions: capture(problem, dimensions)
+        yield partial(capture, problem, dimensions)
 
 
 def capture(problem: LoadedProblem, dimensions: Callable[[int], Sequence[int]]) -> Capture:
@@ -161,7 +162,8 @@ def _export(problem: LoadedProblem, dimensions: Callable[[int], Sequence[int]]) 
             program = torch.export.export(
                 exportable(problem.module), tuple(problem.inputs), dynamic_shapes=shapes
             )
-            return program.run_decompositions(decompositions())
+            core: ExportedProgram = program.run_decompositions(decompositions())
+            return core
         except Exception as error:
             text = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UnsupportedError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from metalgen.proposers.builtin.division import flatten, unflatten
 from metalgen.proposers.builtin.expressions import (
     Constant,
     Expr,
@@ -18,11 +19,23 @@ from metalgen.proposers.builtin.expressions import (
 )
 from metalgen.proposers.builtin.gathers import all_of, guarded, inside
 from metalgen.proposers.builtin.graph import pointwise, reshaped
-from metalgen.proposers.builtin.indexing import Index, product, unflatten
+from metalgen.proposers.builtin.indexing import Index, product
 from metalgen.proposers.builtin.reductions import broadcast_channels
 from metalgen.proposers.builtin.registry import Call, Result, fixed, lowers
 from metalgen.proposers.builtin.split import split_reduction
-from metalgen.proposers.builtin.tensors import Idx, Matmul, Pointwise, Read, Reduction, Tensor
+from metalgen.proposers.builtin.tensors import (
+    AxisNames,
+    Idx,
+    Matmul,
+    Pointwise,
+    Read,
+    Reduction,
+    Stored,
+    Tensor,
+    View,
+    base,
+    positions,
+)
 from metalgen.proposers.builtin.variants import uses_tiles
 
 # Below this a tile of the matrix product would be mostly empty: a reduction per element is better.
@@ -34,6 +47,7 @@ def matrix_product(name: str, left: Tensor, right: Tensor, dtype: torch.dtype) -
     *batch, m, depth = left.shape
     n = right.shape[-1]
     shape = (*batch, m, n)
+    right = packed(right)
     if min(m.hint, n.hint) < SMALL or not uses_tiles():
         return _as_reduction(name, left, right, shape, dtype)
     return Matmul(
@@ -46,6 +60,31 @@ def matrix_product(name: str, left: Tensor, right: Tensor, dtype: torch.dtype) -
         right=lambda index, read: convert(read(right, index), "float"),
         label="matmul",
     )
+
+
+def packed(right: Tensor) -> Tensor:
+    """`right`, or where it is a transposed parameter a copy laid out as a product reads it.
+
+    The copy is made once, when the module's parameters are given.
+    """
+    source = base(right)
+    if not isinstance(source, Stored) or not source.is_parameter or len(right.shape) != 2:
+        return right
+    k, n = AxisNames().fresh(right.shape)
+    if _place(right, positions((k, n))).coefficient(k) != 1 or n.extent.hint < SMALL:
+        return right
+    copy = pointwise(
+        f"{source.name}_packed", right.shape, right.dtype, [right], lambda x: x, label="pack"
+    )
+    copy.keep = True
+    return copy
+
+
+def _place(tensor: Tensor, index: Idx) -> Index:
+    """Where in memory an element of a view of a stored tensor lies."""
+    while isinstance(tensor, View):
+        index, tensor = tensor.transform(index), tensor.source
+    return flatten(index, tensor.shape)
 
 
 def _as_reduction(
@@ -182,7 +221,7 @@ class _Convolution:
         return product(self._window_shape)
 
     def _as_matmul(self, outputs: Index, space: Index) -> Tensor:
-        """Weights [outputs, depth] times gathered input [depth, places], batched over n and group."""
+        """Weights [outputs, depth] times gathered input [depth, places], for each n and group."""
         batch = self.call.shape[0]
         shape = (batch, Index.of(self.groups), outputs, space)
 

@@ -9,8 +9,6 @@ from metalgen.proposers.builtin.expressions import Expr, Load, walk
 from metalgen.proposers.builtin.indexing import Axis, Index, product
 from metalgen.proposers.builtin.kernel import Draft, Kernel
 from metalgen.proposers.builtin.loops import (
-    Access,
-    axis_names,
     join_axes,
     renamed,
     split_where_divided,
@@ -24,7 +22,7 @@ from metalgen.proposers.builtin.tensors import Matmul
 class Tile:
     """A threadgroup's share: `rows` x `columns` results, `depth` terms of the sum at a time.
 
-    Thread (x, y) of 32 x `lines` computes `per_thread` rows beside each other and every 32nd column.
+    Thread (x, y) of 32 x `lines` computes neighbouring rows of every 32nd column.
     """
 
     rows: int
@@ -44,9 +42,9 @@ class Tile:
 def tile_for(rows: int, columns: int) -> Tile:
     """A tile that a small product fills and a large one gets much reuse from."""
     width = 64 if columns > 32 else 32
-    for height in (64, 32, 16):
+    for height, lines in ((64, 16), (32, 8), (16, 8)):
         if rows > height // 2:
-            return Tile(height, width, 32, 8)
+            return Tile(height, width, 32, lines)
     return Tile(8, width, 32, 8)
 
 
@@ -61,21 +59,24 @@ def product_kernel(draft: Draft) -> Kernel:
     row, column, k = renamed(draft.work, (row, column, k), ("row", "column", "k"))
     tile = tile_for(row.extent.hint, column.extent.hint)
     left, right = draft.parts[0].accesses[:2]
-    values = _Sides(draft, left, right)
+    draft.writer.open()
+    sides = (
+        _side(draft, left.value, k, row, default=True),
+        _side(draft, right.value, k, column, default=False),
+    )
+    hoisted = draft.writer.close()
     statements = _epilogue(draft, batch_axes, row, column)
     source = render(
         "product",
         name=draft.name,
         formulas=draft.formula(),
         tile=tile,
-        setup=_batch_lines(draft, batch_axes),
+        setup=_batch_lines(draft, batch_axes) + hoisted,
         rows=draft.size(row.extent),
         columns=draft.size(column.extent),
         depth=draft.size(k.extent),
-        left=values.left,
-        right=values.right,
-        left_along_k=_is_along(left.value, k, row, default=True),
-        right_along_k=_is_along(right.value, k, column, default=False),
+        left=sides[0],
+        right=sides[1],
         result=tensor.name,
         statements=statements,
         parameters=draft.parameters(
@@ -88,21 +89,22 @@ def product_kernel(draft: Draft) -> Kernel:
     return draft.finish(source, _launch(tile, row, column, batch_axes), helpers=set())
 
 
-@dataclass
-class _Sides:
-    """The factors' elements as text, evaluated in place."""
+@dataclass(frozen=True)
+class Side:
+    """A factor's element as text, and what is computed before it for each line and each k."""
 
-    draft: Draft
-    left_access: Access
-    right_access: Access
+    value: str
+    along_k: bool
+    line_setup: list[str]
+    k_setup: list[str]
 
-    @property
-    def left(self) -> str:
-        return self.draft.writer.inline(self.left_access.value, 1)
 
-    @property
-    def right(self) -> str:
-        return self.draft.writer.inline(self.right_access.value, 1)
+def _side(draft: Draft, value: Expr, k: Axis, line: Axis, *, default: bool) -> Side:
+    draft.writer.open((line,))
+    draft.writer.open((k,))
+    text = draft.writer.inline(value, 1)
+    k_setup = draft.writer.close()
+    return Side(text, _is_along(value, k, line, default=default), draft.writer.close(), k_setup)
 
 
 def _batch_names(count: int) -> tuple[str, ...]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from metalgen.proposers.builtin.accumulators import Accumulator, accumulator
+from metalgen.proposers.builtin.division import flatten
 from metalgen.proposers.builtin.emit_elementwise import axis_lines
 from metalgen.proposers.builtin.expressions import Expr, IndexValue, Variable, indices, walk
-from metalgen.proposers.builtin.indexing import ONE, Axis, Index, flatten, product
+from metalgen.proposers.builtin.indexing import ONE, Axis, Index, product
 from metalgen.proposers.builtin.kernel import Draft, Kernel, Part
 from metalgen.proposers.builtin.loops import (
     Access,

@@ -62,7 +62,9 @@ def scan_kernel(draft: Draft) -> Kernel:
         store=store,
         parameters=draft.parameters(_attributes(wide, grid)),
     )
-    return draft.finish(text, _launch(draft, wide, grid, outer), helpers={"add_exactly"} if exact else set())
+    return draft.finish(
+        text, _launch(draft, wide, grid, outer), helpers={"add_exactly"} if exact else set()
+    )
 
 
 def _row_grid(outer: tuple[Axis, ...]) -> Grid:

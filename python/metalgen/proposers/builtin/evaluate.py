@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from metalgen.proposers.builtin.division import flatten
 from metalgen.proposers.builtin.expressions import (
     Constant,
     Expr,
@@ -12,7 +13,6 @@ from metalgen.proposers.builtin.expressions import (
     Variable,
     compute_type,
 )
-from metalgen.proposers.builtin.indexing import flatten
 from metalgen.proposers.builtin.tensors import Idx, Pointwise, Stored, Table, Tensor, View
 
 MAX_DEPTH_OF_INLINING = 400

@@ -59,5 +59,5 @@ def decompositions() -> CustomDecompTable:
         aten.upsample_trilinear3d.vec,
         aten.upsample_bicubic2d.vec,
     ]
-    table.update(torch._decomp.get_decompositions(resampling))
+    table.update(torch._decomp.get_decompositions(resampling))  # type: ignore[no-untyped-call]
     return table

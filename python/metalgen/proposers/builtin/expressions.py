@@ -26,7 +26,7 @@ HIGHEST = {"float": "INFINITY", "int": "INT_MAX", "long": "LONG_MAX", "bool": "t
 
 
 def compute_type(dtype: torch.dtype) -> str:
-    """Metal's type in which values of `dtype` are computed: all floats in float, narrow ints in int."""
+    """Metal's type to compute values of `dtype` in: all floats in float, narrow ints in int."""
     if dtype.is_floating_point:
         return "float"
     if dtype in (torch.bool, torch.int64):
@@ -65,14 +65,14 @@ class IndexValue(Expr):
 
 @dataclass(frozen=True, eq=False)
 class Variable(Expr):
-    """A value that the kernel holds in a variable of that name (an accumulator, a row's maximum)."""
+    """A value that the kernel holds in a variable of that name, such as a row's maximum."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Apply(Expr):
-    """An operation of forms.FORMS on arguments; `name` is the graph's name for the value, if it has one."""
+    """An operation of forms.FORMS on arguments; `name` is the graph's name for it, if any."""
 
     form: str
     args: tuple[Expr, ...]

@@ -1,4 +1,4 @@
-"""Groups tensors into kernels: what follows a reduction or product joins its kernel where it can."""
+"""Groups tensors into kernels: what follows a reduction or product joins it where it can."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from metalgen.proposers.builtin.division import flatten
 from metalgen.proposers.builtin.evaluate import Evaluator
 from metalgen.proposers.builtin.expressions import Expr
-from metalgen.proposers.builtin.indexing import Atom, Axis, Index, flatten, product
+from metalgen.proposers.builtin.indexing import Atom, Axis, Index, product
 from metalgen.proposers.builtin.materialize import Materialization
 from metalgen.proposers.builtin.solve import solve, split_axes
 from metalgen.proposers.builtin.tensors import (

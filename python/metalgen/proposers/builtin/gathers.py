@@ -7,6 +7,7 @@ import itertools
 import torch
 
 from metalgen.errors import UnsupportedError
+from metalgen.proposers.builtin.division import is_less, is_never_negative
 from metalgen.proposers.builtin.expressions import (
     Constant,
     Expr,
@@ -17,13 +18,7 @@ from metalgen.proposers.builtin.expressions import (
     number,
 )
 from metalgen.proposers.builtin.graph import aligned, constant_tensor, literal, named
-from metalgen.proposers.builtin.indexing import (
-    ZERO,
-    Fetched,
-    Index,
-    is_less,
-    is_never_negative,
-)
+from metalgen.proposers.builtin.indexing import ZERO, Fetched, Index
 from metalgen.proposers.builtin.registry import Call, Result, fixed, lowers
 from metalgen.proposers.builtin.tensors import Idx, Pointwise, Read, Tensor
 
@@ -225,8 +220,8 @@ def lower_arange(call: Call) -> Result:
 
     def body(index: Idx, read: Read) -> Expr:
         if isinstance(start, float) or isinstance(step, float):
-            place = convert(IndexValue("uint", index[0]), "float")
-            scaled = apply("mul", place, number(float(step)))
+            count = convert(IndexValue("uint", index[0]), "float")
+            scaled = apply("mul", count, number(float(step)))
             return apply("add", scaled, number(float(start)))
         place = index[0] * Index.of(step) + Index.of(start)
         return convert(IndexValue("long", place), type_)

@@ -1,4 +1,4 @@
-"""Building blocks of lowering: pointwise nodes with broadcasting, reductions over dimensions, views."""
+"""Building blocks of lowering: pointwise nodes with broadcasting, reductions, views."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from metalgen.proposers.builtin.division import flatten, unflatten
 from metalgen.proposers.builtin.expressions import (
     Apply,
     Constant,
@@ -18,7 +19,7 @@ from metalgen.proposers.builtin.expressions import (
     walk,
 )
 from metalgen.proposers.builtin.forms import FORMS
-from metalgen.proposers.builtin.indexing import ONE, ZERO, Index, flatten, product, unflatten
+from metalgen.proposers.builtin.indexing import ONE, ZERO, Index, product
 from metalgen.proposers.builtin.split import split_reduction
 from metalgen.proposers.builtin.tensors import Idx, Pointwise, Read, Reduction, Tensor, View
 

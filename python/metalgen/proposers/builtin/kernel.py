@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metalgen.proposers.builtin.division import flatten
 from metalgen.proposers.builtin.evaluate import buffer_name
 from metalgen.proposers.builtin.expressions import (
     STORAGE_TYPES,
@@ -18,7 +19,7 @@ from metalgen.proposers.builtin.expressions import (
 )
 from metalgen.proposers.builtin.formula import formula_of
 from metalgen.proposers.builtin.fuse import Fusion, Group, Member, evaluate
-from metalgen.proposers.builtin.indexing import Index, Size, flatten
+from metalgen.proposers.builtin.indexing import Index, Size
 from metalgen.proposers.builtin.labels import label_of
 from metalgen.proposers.builtin.loops import Access, Work
 from metalgen.proposers.builtin.naming import Names

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from metalgen.proposers.builtin.division import unflatten
 from metalgen.proposers.builtin.expressions import Expr, Rewriter, indices
-from metalgen.proposers.builtin.indexing import ZERO, Atom, Axis, Index, product, unflatten
+from metalgen.proposers.builtin.indexing import ZERO, Atom, Axis, Index, product
 from metalgen.proposers.builtin.solve import split_axes
 
 
@@ -55,7 +56,7 @@ def join_axes(work: Work, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
     current = [axis for axis in axes if axis.extent != 1]
     dropped = [axis for axis in axes if axis.extent == 1]
     if dropped:
-        work.replace({axis: ZERO for axis in dropped})
+        work.replace(dict.fromkeys(dropped, ZERO))
     place = len(current) - 1
     while place > 0:
         slow, fast = current[place - 1], current[place]

@@ -44,7 +44,7 @@ def supported_operators() -> list[str]:
 
 
 def lower(capture: Capture) -> list[Tensor]:
-    """The graph's outputs as tensors; UnsupportedError names every operator that has no lowering."""
+    """The graph's outputs as tensors; UnsupportedError names all operators without a lowering."""
     _check_supported(capture)
     values: dict[Node, Any] = {}
     for node in capture.graph.nodes:

@@ -112,7 +112,7 @@ class Materialization:
             self._store(source)
 
     def _must_store(self, tensor: Pointwise) -> bool:
-        if self.is_output(tensor):
+        if self.is_output(tensor) or tensor.keep:
             return True
         users, cost = self._users[id(tensor)], self._cost[id(tensor)]
         if cost > LONGEST_CHAIN or (not self._fuse and tensor.cost):
@@ -132,7 +132,7 @@ class Materialization:
         return [known[key] for key in self._leaves[id(tensor)] if key in known]
 
     def _ends_epilogue(self, tensor: Pointwise, leaves: list[Tensor], users: list[Tensor]) -> bool:
-        """Whether a product's result passes through `tensor` last before something else reads it."""
+        """Whether a product's result passes through `tensor` before something else reads it."""
         size = product(tensor.shape)
         products = [leaf for leaf in leaves if isinstance(leaf, Matmul)]
         if not any(product(leaf.shape) == size for leaf in products):

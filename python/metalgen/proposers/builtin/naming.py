@@ -8,22 +8,24 @@ from collections.abc import Iterable
 from metalgen.proposers.builtin.forms import FORMS
 from metalgen.proposers.builtin.tensors import Stored, Tensor
 
-
 # Words that cannot name a variable in MSL, or that the templates use themselves.
 _RESERVED = frozenset(
     re.findall(r"[a-z_0-9]+", " ".join(form.text for form in FORMS.values()))
 ) | frozenset(
-    "kernel device constant thread threadgroup vertex fragment half float int uint long short char"
-    " bool bfloat uchar ushort ulong void struct class enum union template typename using"
-    " namespace const constexpr static inline if else for while do switch case break continue"
-    " return sizeof true false auto register volatile signed unsigned double this new delete"
-    " operator private protected public virtual friend goto default extern mutable explicit"
-    " exp log sqrt rsqrt sin cos tan tanh pow floor ceil abs fabs min max fma sign select clamp"
-    " relu sigmoid gelu gelu_tanh silu softplus entry line layer group carry running lost total step_sum add_exactly and or not xor metal sampler texture array vec"
-    " position lane row column rows columns plane simdgroup simdgroups thread_id threads partial"
-    " all any mix step length distance dot cross normalize saturate fract trunc rint round"
-    " assert import export packed ptrdiff_t size_t main i j k x_ y_ value best total"
-    " tile_a tile_b sums depth first first_row first_column left_value right_values".split()
+    """
+    kernel device constant thread threadgroup vertex fragment half float int uint long short
+    char bool bfloat uchar ushort ulong void struct class enum union template typename using
+    namespace const constexpr static inline if else for while do switch case break continue
+    return sizeof true false auto register volatile signed unsigned double this new delete
+    operator private protected public virtual friend goto default extern mutable explicit exp
+    log sqrt rsqrt sin cos tan tanh pow floor ceil abs fabs min max fma sign select clamp relu
+    sigmoid gelu gelu_tanh silu softplus entry line layer group carry running lost total
+    step_sum add_exactly and or not xor metal sampler texture array vec position lane row column
+    rows columns plane simdgroup simdgroups thread_id threads partial all any mix step length
+    distance dot cross normalize saturate fract trunc rint round assert import export packed
+    ptrdiff_t size_t main i j k x_ y_ value best tile_a tile_b sums depth first first_row
+    first_column left_value right_values
+    """.split()
 )
 
 

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from metalgen.proposers.builtin.indexing import (
-    ONE,
-    Atom,
-    Axis,
-    Index,
-    Quotient,
-    Remainder,
-    divide,
-    product,
-)
+from metalgen.proposers.builtin.division import divide
+from metalgen.proposers.builtin.indexing import ONE, Atom, Axis, Index, Quotient, Remainder, product
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ def _split_for(atom: Atom) -> Split | None:
 
 
 def solve(position: Index, total: Index, place: Index) -> dict[Atom, Index] | None:
-    """Values for the axes in `position` for which it equals `place`; None when it need not be unique.
+    """Values for the axes in `position` for which it equals `place`; None if it is not one each.
 
     `position` must number its axes as the digits of a number: each axis' factor is the product of
     the extents of the faster axes, and all extents multiply to `total`.
@@ -83,13 +75,13 @@ def solve(position: Index, total: Index, place: Index) -> dict[Atom, Index] | No
     found: dict[Atom, Index] = {}
     step = ONE
     while left:
-        axis = next((axis for axis, factor in left.items() if factor == step), None)
-        if axis is None:
+        digit = next((axis for axis, factor in left.items() if factor == step), None)
+        if digit is None:
             return None
-        del left[axis]
+        del left[digit]
         slower = place // step
-        step = step * axis.extent
-        found[axis] = slower if step == total else slower % axis.extent
+        step = step * digit.extent
+        found[digit] = slower if step == total else slower % digit.extent
     return found if step == total else None
 
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from metalgen.proposers.builtin.division import flatten, is_less, unflatten
 from metalgen.proposers.builtin.expressions import Constant, Expr, IndexValue, apply, compute_type
-from metalgen.proposers.builtin.indexing import (
-    Index,
-    flatten,
-    is_less,
-    product,
-    unflatten,
-)
+from metalgen.proposers.builtin.indexing import Index, product
 from metalgen.proposers.builtin.tensors import Idx, Read, Reduction
 
 IDENTITIES: dict[str, float] = {

@@ -58,12 +58,12 @@ class View(Tensor):
 
 @dataclass(eq=False)
 class Pointwise(Tensor):
-    """Each element computed on its own; `cost` counts operations, `repeats` how often inputs are read."""
+    """Each element computed on its own; `cost` counts operations, `keep` asks for it in memory."""
 
     sources: tuple[Tensor, ...]
     body: Callable[[Idx, Read], Expr]
     cost: int = 1
-    repeats: int = 1
+    keep: bool = False
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -91,7 +91,7 @@ class Reduction(Tensor):
 
 @dataclass(eq=False)
 class Matmul(Tensor):
-    """result[..., m, n] = sum over k of left(..., m, k) * right(..., k, n), accumulated in float."""
+    """result[..., m, n] = sum over k of left(..., m, k) * right(..., k, n), in float."""
 
     depth: Index
     sources: tuple[Tensor, ...]

@@ -1,4 +1,4 @@
-"""Writes expressions and indices as MSL, with a variable for each value the graph has a name for."""
+"""Writes expressions and indices as MSL, with a variable for each value that has a name."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Scope:
 
 
 class Writer:
-    """Prints one kernel's body: scopes nest, and a value goes to the outermost scope that can have it."""
+    """Prints one kernel's body: scopes nest, a value goes to the outermost that can have it."""
 
     def __init__(self, bindings: Mapping[str, Binding], names: Names) -> None:
         self._bindings = bindings
@@ -129,7 +129,10 @@ class Writer:
         return f"{self._bindings[value.buffer].name}_value"
 
     def _scope_of(self, value: Expr) -> Scope:
-        used = self._axes_of(value)
+        return self._scope_for(self._axes_of(value))
+
+    def _scope_for(self, used: frozenset[Axis]) -> Scope:
+        """The outermost block in which values over these axes do not change."""
         for depth in reversed(range(len(self._scopes))):
             if self._scopes[depth].axes & used or depth == 0:
                 return self._scopes[depth]
@@ -209,10 +212,27 @@ class Writer:
         if isinstance(atom, Fetched):
             return f"uint({self._write(atom.value, inline)[0]})", PRIMARY
         assert isinstance(atom, Quotient | Remainder)
+        return self._divided(atom, inline)
+
+    def _divided(self, atom: Quotient | Remainder, inline: bool) -> tuple[str, int]:
+        """A division, taken out of the loops that do not change it."""
+        for visible in self._scopes:
+            if atom.key in visible.by_text:
+                return visible.by_text[atom.key], PRIMARY
         symbol = "/" if isinstance(atom, Quotient) else "%"
         above = _parenthesized(self._sum(atom.numerator, inline), MULTIPLY)
         below = _parenthesized(self._sum(atom.divisor, inline), MULTIPLY + 1)
-        return f"{above} {symbol} {below}", MULTIPLY
+        text = f"{above} {symbol} {below}"
+        axes, atoms = Index.of(atom).axes(), Index.of(atom).atoms()
+        scope = self._scope_for(frozenset(axes)) if self._scopes else None
+        moves = scope is not None and scope is not self._scopes[-1]
+        if scope is None or not moves or any(isinstance(part, Fetched) for part in atoms):
+            return text, MULTIPLY
+        kind = "whole" if isinstance(atom, Quotient) else "rest"
+        name = self._names.fresh(kind if axes else "extent")
+        scope.lines.append(f"const uint {name} = {text};")
+        scope.by_text[atom.key] = name
+        return name, PRIMARY
 
 
 def _least_binding(binding: int, position: int, form: str) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from metalgen.errors import UnsupportedError
+from metalgen.proposers.builtin.division import unflatten
 from metalgen.proposers.builtin.graph import aligned, reshaped, view
-from metalgen.proposers.builtin.indexing import ZERO, Index, unflatten
+from metalgen.proposers.builtin.indexing import ZERO, Index
 from metalgen.proposers.builtin.registry import Call, Result, fixed, lowers
 from metalgen.proposers.builtin.tensors import Idx, Tensor
 
