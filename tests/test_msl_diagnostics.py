@@ -203,3 +203,32 @@ def test_an_index_that_evaluates_to_too_much_is_refused():
         "constant constexpr int n = 20;\nkernel void k(device int* a [[buffer(n * 2)]]) {}"
     )
     assert "k.metal:2:27: error: 'buffer' index 40 is out of range" in text
+
+
+@pytest.mark.parametrize(
+    ("declaration", "column"),
+    [
+        ("float f(float* p) { return *p; }", 14),
+        ("float f(thread float* p, const uint& n) { return *p; }", 36),
+        ("void f() { float a = 0; float* p = &a; }", 30),
+        ("struct S { float v; float& get() { return v; } };", 26),
+    ],
+)
+def test_pointers_and_references_must_say_which_memory_they_are_for(declaration, column):
+    text = errors(f"{HEAD}{declaration}\nkernel void k(device float* x) {{}}")
+    assert f"k.metal:3:{column}: error: " in text
+    assert "type must have explicit address space qualifier" in text
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        "const float pi = 3.14;",
+        "constexpr int n = 4;",
+        "int counter;",
+        "namespace a { uint b = 1; }",
+    ],
+)
+def test_program_scope_variables_must_be_constant(declaration):
+    text = errors(f"{HEAD}{declaration}\nkernel void k(device float* x) {{}}")
+    assert "error: program scope variable must reside in constant address space" in text

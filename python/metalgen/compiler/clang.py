@@ -26,7 +26,8 @@ _LANGUAGE = [
     "-x",
     "clcpp",
     "-cl-std=CLC++2021",
-    "-cl-ext=+cl_khr_fp16,+__cl_clang_function_pointers",
+    "-cl-ext=+cl_khr_fp16,+__cl_clang_function_pointers,"
+    "-__opencl_c_program_scope_global_variables,-__opencl_c_device_enqueue",
     "-cl-single-precision-constant",
     "-nostdsysteminc",
     "-nobuiltininc",

@@ -48,12 +48,15 @@ def find_repair(
 
 
 def relax_thread_references(text: str, _: list[int]) -> Edits:
-    """`const thread T&` becomes `const T&`: clang keeps temporaries out of the thread space."""
+    """`const thread T&` becomes generic: clang keeps temporaries out of the thread space.
+
+    What replaces `thread` is a macro without content, which tells that there was a qualifier.
+    """
     source = read_source(text, tokenize(text))
     edits = Edits(text)
     for at, token in enumerate(source.tokens):
         if token.text in ("thread", "__private") and _is_const_reference(source, at):
-            edits.remove(token.start, token.end)
+            edits.replace(token.start, token.end, "__metalgen_any_space")
     return edits
 
 

@@ -13,6 +13,7 @@ from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.fields import FieldNames, declare_fields
 from metalgen.compiler.kernels import Found, Instantiation, Kernel, find_kernels
 from metalgen.compiler.members import qualify_thread_members
+from metalgen.compiler.pointers import check_pointers
 from metalgen.compiler.preprocess import Preprocessed
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.threadgroup import rewrite_threadgroup_variables
@@ -69,6 +70,7 @@ def rewrite(preprocessed: Preprocessed, untrusted: bool) -> Translation:
     qualify_thread_members(source, edits)
     rewrite_constructors(source, edits)
     field_names = declare_fields(source, edits)
+    check_pointers(source, complaints)
     _rewrite_words(source, found, edits, complaints, untrusted)
     _remove_attributes(source, edits)
     return Translation(

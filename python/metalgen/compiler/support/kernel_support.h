@@ -2,6 +2,9 @@
 // storage for threadgroup variables inside functions. Included behind the Metal headers.
 #pragma once
 
+// In the place of `thread` on references that have to bind to temporaries.
+#define __metalgen_any_space
+
 namespace __metalgen {
 
 // The type of a kernel in clang's words, "void (__global float *, metal::vec<unsigned int, 3>)".
