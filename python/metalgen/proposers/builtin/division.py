@@ -16,6 +16,7 @@ from metalgen.proposers.builtin.indexing import (
     Quotient,
     Remainder,
     Size,
+    axes_of,
 )
 
 
