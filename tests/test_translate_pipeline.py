@@ -206,7 +206,7 @@ def test_function_constants_are_set_by_index_or_name(constants, expected):
 @pytest.mark.parametrize(
     ("constants", "message"),
     [
-        ({4: 1.0}, "'scaled' needs the function constant 'scale' (index 3)"),
+        ({4: 1.0}, "the function constant 'scale' (index 3) is needed"),
         (
             {3: 1, "sale": 2},
             "no function constant 'sale' in this kernel, found: scale (3), bias (4)",

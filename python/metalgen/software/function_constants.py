@@ -32,16 +32,16 @@ class _Constant:
     index: int
 
 
-def set_function_constants(text: str, kernel: str, values: Constants) -> str:
+def set_function_constants(text: str, values: Constants) -> str:
     """The module `text` with its function constants defined as `values` (by index or name) says.
 
     Constants that are not given count as not defined. Raises LaunchError for values that the
-    module has no constant for, and where `kernel` needs a constant that is not given.
+    module has no constant for, and where a kernel needs a constant that is not given.
     """
     constants = _read_constants(text)
     given = _matched(constants, values)
     missing = [constant for constant in constants if constant.variable not in given]
-    _require_unused(text, kernel, missing)
+    _require_unused(text, missing)
     if not constants:
         return text
     lines = [_with_initializer(line, constants, given) for line in text.splitlines()]
@@ -71,14 +71,14 @@ def _matched(
     return {by_key[key]: value for key, value in values.items()}
 
 
-def _require_unused(text: str, kernel: str, missing: Iterable[_Constant]) -> None:
+def _require_unused(text: str, missing: Iterable[_Constant]) -> None:
     for constant in missing:
         if f"is_function_constant_defined(ptr addrspace(2) {constant.variable})" in text:
             continue  # Metal's rule: a constant that the source asks about is optional
         if _reaches(text, constant.variable):
             raise LaunchError(
-                f"kernel {kernel!r} needs the function constant {constant.name!r} "
-                f"(index {constant.index}): give it in constants={{...}}"
+                f"the function constant {constant.name!r} (index {constant.index}) is needed: "
+                "give it in constants={...}"
             )
 
 

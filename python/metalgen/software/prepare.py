@@ -61,7 +61,7 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
     text = _disassembled(bitcode)
     dump.write("air", text)
     signature = read_signature(metadata_nodes(text), kernel)
-    text = _simplified(set_function_constants(text, kernel, constants), kernel)
+    text = _simplified(set_function_constants(text, constants), kernel)
     dump.write("prepared", text)
     module = parse_module(text)
     others = [name for name in module.functions if name != kernel]
