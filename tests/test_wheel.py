@@ -62,5 +62,5 @@ torch.testing.assert_close(metalgen.ops.fused_gemm(a, b, activation="relu"), (a 
 print(metalgen.__file__, *(name for name in sys.modules if name.startswith("metalgen.compiler")))
 """
     assert run(unpacked, code) == [str(unpacked / "metalgen" / "__init__.py")]
-    cached = list((unpacked / "home").rglob("*"))
-    assert cached == [], "the wheel had to make something that it should carry"
+    made = [path for path in (unpacked / "home").rglob("*") if path.suffix in (".zip", ".pch")]
+    assert made == [], "the wheel had to build something that it should carry"
