@@ -1,7 +1,8 @@
 """Gathers and scatters that the host has no instruction for, without a branch for each lane.
 
 LLVM would test every lane's mask and jump, which for 32 lanes makes code that is slow to run and
-very slow to compile. Here lanes that are off access a spare place on the stack instead.
+very slow to compile. Here lanes that are off access a spare place on the stack instead, in a
+function that is called rather than inlined: a kernel may gather hundreds of times.
 """
 
 from __future__ import annotations
