@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from metalgen.cache import Cache, cache_directory
+from metalgen.cache import Cache, CacheUse, cache_directory
 from metalgen.files import TEMPORARY_PREFIX, write_whole
 
 
@@ -173,15 +173,29 @@ def test_an_entry_larger_than_its_share_stays_until_the_next(tmp_path):
     assert cache.get(key(1)) == content(1)
 
 
-def test_clearing_removes_entries_and_leaves_other_files(tmp_path):
+def test_clearing_removes_entries_and_headers_and_leaves_other_files(tmp_path):
     cache = Cache(tmp_path)
     for number in range(5):
         cache.put(key(number), content(number))
-    (tmp_path / "headers-0123.pch").write_bytes(b"precompiled")
+    headers = tmp_path / "compiled-0123"
+    headers.mkdir()
+    (headers / "headers.pch").write_bytes(bytes(1000))
     (tmp_path / "downloaded.whl").write_bytes(b"not ours")
-    assert cache.clear().entries == 6
+    stored = sum(32 + len(content(number)) for number in range(5))
+    assert cache.clear() == CacheUse(entries=5, bytes=stored + 1000)
     assert files(tmp_path) == [tmp_path / "downloaded.whl"]
-    assert cache.use().bytes == 0
+    assert cache.use() == CacheUse(entries=0, bytes=0)
+
+
+def test_headers_that_were_made_long_ago_leave(tmp_path):
+    cache = Cache(tmp_path)
+    old, new = tmp_path / "headers-old", tmp_path / "headers-new"
+    for directory in (old, new):
+        directory.mkdir()
+    os.utime(old, (0, 0))
+    cache.put(key(1), content(1))
+    assert new.is_dir()
+    assert not old.exists()
 
 
 def test_the_environment_says_where_the_cache_is(monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ from pathlib import Path
 from metalgen.files import TEMPORARY_PREFIX, write_whole
 
 DEFAULT_LIMIT = 1 << 30  # bytes
-# Others keep files beside the entries; these are the compiler's.
-_PRECOMPILED_HEADERS = "headers-*.pch"
+# The compiler keeps its headers beside the entries, in directories named by their content.
+_HEADER_DIRECTORIES = ("headers-", "compiled-")
+_HEADERS_KEPT_FOR = 60 * 86400.0  # seconds; then they are made anew, if still in use
 _SHARDS = "0123456789abcdef"
 _DIGEST_SIZE = hashlib.sha256().digest_size
 # No writer takes that long: what is older was left by one that was killed.
@@ -69,15 +71,18 @@ class Cache:
             self._warn(error)
 
     def use(self) -> CacheUse:
-        """What the cache holds now, precompiled headers included."""
-        sizes = [status.st_size for _, status in self._everything()]
-        return CacheUse(entries=len(sizes), bytes=sum(sizes))
+        """What the cache holds now, the compiler's headers included."""
+        sizes = [status.st_size for _, status in self._files(*_SHARDS)]
+        headers = sum(_tree_size(directory) for directory, _ in self._headers())
+        return CacheUse(entries=len(sizes), bytes=sum(sizes) + headers)
 
     def clear(self) -> CacheUse:
         """Remove everything; what was there before."""
         before = self.use()
-        for path, _ in list(self._everything()):
+        for path, _ in list(self._files(*_SHARDS)):
             path.unlink(missing_ok=True)
+        for directory, _ in list(self._headers()):
+            shutil.rmtree(directory, ignore_errors=True)
         return before
 
     def _path(self, key: str) -> Path:
@@ -93,11 +98,11 @@ class Cache:
                 stacklevel=2,
             )
 
-    def _everything(self) -> Iterator[tuple[Path, os.stat_result]]:
-        yield from self._files(*_SHARDS)
-        for path, status in self._files(""):
-            if path.match(_PRECOMPILED_HEADERS):
-                yield path, status
+    def _headers(self) -> Iterator[tuple[Path, os.stat_result]]:
+        with contextlib.suppress(OSError), os.scandir(self.directory) as found:
+            for entry in found:
+                if entry.name.startswith(_HEADER_DIRECTORIES) and entry.is_dir():
+                    yield Path(entry.path), entry.stat()
 
     def _files(self, *shards: str) -> Iterator[tuple[Path, os.stat_result]]:
         for shard in shards:
@@ -126,6 +131,18 @@ class Cache:
                 is_superfluous = total > self.limit // len(_SHARDS) and path != kept
             if is_superfluous:
                 path.unlink(missing_ok=True)
+        for directory, status in list(self._headers()):
+            if now - status.st_mtime > _HEADERS_KEPT_FOR:
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _tree_size(directory: Path) -> int:
+    size = 0
+    for root, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                size += Path(root, name).lstat().st_size
+    return size
 
 
 def cache_directory() -> Path:
