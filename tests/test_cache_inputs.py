@@ -64,6 +64,11 @@ def test_a_header_that_appears_earlier_on_the_path_counts(tmp_path):
         '#include_next "inner.h"\n',
         '#embed "inner.h"\n',
         '#if 0\n#include "inner.h"\n#endif\n',
+        '\ufeff#include "inner.h"\n',
+        'int x;\r#include "inner.h"\r',
+        '/* why */ #include "inner.h"\n',
+        '/* why\n */#include "inner.h"\n',
+        '\f#\v include "inner.h"\n',
     ],
 )
 def test_every_way_to_depend_on_a_header_counts(tmp_path, text):
@@ -79,6 +84,7 @@ def test_every_way_to_depend_on_a_header_counts(tmp_path, text):
         '#define WHICH "inner.h"\n#include WHICH\n',
         "#if __has_include(WHICH)\n#endif\n",
         "constant char* built = __DATE__;\n",
+        '#\0include "inner.h"\n',
         "constant char* built = __TI\\\nME__;\n",
     ],
 )

@@ -20,13 +20,14 @@ from pathlib import Path
 _SPLICE = re.compile(rb"\\[ \t]*\r?\n")
 # Groups: the header's name, between < > or " "; or whatever else is there, a macro.
 _HEADER = rb"""(?:<([^>\n]*)>|"([^"\n]*)"|(\S))"""
-_BLANK = rb"(?:[ \t]|/\*.*?\*/)*"
+_BLANK = rb"(?:[ \t\f\v]|/\*.*?\*/)*"
+# Anywhere in a line: a comment may stand, or end, in front of a directive.
 _DIRECTIVE = re.compile(
-    rb"^[ \t]*(?:#|%%:)%b(?:include|include_next|import|embed)\b%b%b" % (_BLANK, _BLANK, _HEADER),
-    re.MULTILINE,
+    rb"(?:#|%%:)%b(?:include|include_next|import|embed)\b%b%b" % (_BLANK, _BLANK, _HEADER)
 )
 _PROBE = re.compile(rb"__has_(?:include|include_next|embed)%b\(%b%b" % (_BLANK, _BLANK, _HEADER))
-_UNPREDICTABLE = re.compile(rb"\b__(?:DATE|TIME|TIMESTAMP)__\b")
+# Clang takes a zero byte for a blank; a text with one is not worth a thought.
+_UNPREDICTABLE = re.compile(rb"\b__(?:DATE|TIME|TIMESTAMP)__\b|\0")
 _SIZE_LIMIT = 1 << 26  # bytes; more is no header
 
 
