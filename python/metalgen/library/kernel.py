@@ -127,7 +127,7 @@ class Kernel:
         if set(wanted) != self._threadgroup_indices:
             raise LaunchError(
                 f"expected threadgroup_memory for indices {sorted(self._threadgroup_indices)}, "
-                f"found {sorted(wanted)}"
+                f"found {list(wanted)}"
             )
         if not all(isinstance(size, int) for size in wanted.values()):
             raise LaunchError(f"expected integers for threadgroup_memory, found {dict(wanted)}")
@@ -137,7 +137,7 @@ class Kernel:
         if min(rounded.values(), default=0) < 0 or total > MAX_THREADGROUP_BYTES:
             raise LaunchError(
                 f"expected at most {MAX_THREADGROUP_BYTES} bytes of threadgroup memory, found "
-                f"{self.info.threadgroup_bytes} static and {sorted(wanted.values())} dynamic"
+                f"{self.info.threadgroup_bytes} static and {list(wanted.values())} dynamic"
             )
         return tuple(rounded.items())
 
