@@ -63,6 +63,22 @@ def test_a_write_just_past_the_end_is_found(judge):
     assert_the_next_candidate_is_judged_as_usual(judge)
 
 
+def test_writing_past_the_end_what_was_read_past_the_end_is_found(judge):
+    verdict = judge(add_reply("y[i] = a[i] + b[i]; if (i == n - 1) y[n] = a[n];"))
+    assert verdict == Rejected("verify", "wrote past the end of 'y' (on the inputs as given)")
+
+
+def test_relying_on_what_threadgroup_memory_holds_is_found(judge):
+    body = """
+      threadgroup float partial[256];
+      partial[i % 64] = 0;
+      threadgroup_barrier(mem_flags::mem_threadgroup);
+      y[i] = a[i] + b[i] + partial[64 + i % 64];"""
+    verdict = judge(add_reply(body))
+    assert isinstance(verdict, Rejected)
+    assert verdict.stage == "verify"
+
+
 def test_a_write_before_the_start_is_found(judge):
     verdict = judge(add_reply("y[i] = a[i] + b[i]; if (i == 0) y[-1] = 1;"))
     assert verdict == Rejected("verify", "wrote before the start of 'y' (on the inputs as given)")

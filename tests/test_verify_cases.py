@@ -112,6 +112,7 @@ def test_an_elementwise_module_is_tried_in_every_way(tmp_path):
         "fresh inputs and weights",
         "inputs of both signs",
         "inputs 50 times as large",
+        "rows far apart",
         "inputs 1000 times as small",
         "all inputs zero",
     ]

@@ -157,10 +157,19 @@ def _centred(values: Tensor) -> Tensor:
     return ((values.float() - values.float().mean()) / spread).to(values.dtype)
 
 
+def _levels(values: Tensor) -> Tensor:
+    """A random number for each row."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn((*values.shape[:-1], 1), generator=generator)
+    return rows.to(values.device, values.dtype)
+
+
 VALUE_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "inputs of both signs": _centred,
     # exp overflows beyond 88: a softmax that does not subtract the maximum first fails here.
     "inputs 50 times as large": lambda values: _centred(values) * 50,
+    # A result that takes another row's maximum or mean shows only where rows differ.
+    "rows far apart": lambda values: _centred(values) + 100 * _levels(values),
     "inputs 1000 times as small": lambda values: _centred(values) * 1e-3,
     "all inputs zero": torch.zeros_like,
 }

@@ -11,6 +11,7 @@ from torch import Tensor
 from metalgen.generation.cases import Case
 from metalgen.generation.guarded import POISONS, GuardedMemory
 from metalgen.generation.mismatch import Output, find_mismatch
+from metalgen.generation.threadgroup_poison import poison_threadgroup_memory
 from metalgen.library import Library
 from metalgen.plan import BoundPlan, CompiledPlan
 from metalgen.problem import LoadedProblem
@@ -87,6 +88,7 @@ class Verification:
         bound = BoundPlan(self.compiled, self.library, parameters, allocate=memory.allocate)
         before = {**inputs, **parameters}
         snapshot = {n: t.clone() for n, t in before.items() if isinstance(t, Tensor)}
+        poison_threadgroup_memory(poison, self.device)
         outputs = {name: value.cpu() for name, value in bound.run(inputs).items()}
         return _Run(outputs, _harm(before, snapshot) or memory.overrun())
 
