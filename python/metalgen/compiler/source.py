@@ -21,13 +21,13 @@ _SPLICE = re.compile(rb"\\[ \t]*\r?\n")
 # Groups: the header's name, between < > or " "; or whatever else is there, a macro.
 _HEADER = rb"""(?:<([^>\n]*)>|"([^"\n]*)"|(\S))"""
 _BLANK = rb"(?:[ \t\f\v]|/\*.*?\*/)*"
-# Anywhere in a line: a comment may stand, or end, in front of a directive.
+# Anywhere in a line: a comment may stand, or end, in front of a directive. %: is another #.
 _DIRECTIVE = re.compile(
-    rb"(?:#|%%:)%b(?:include|include_next|import|embed)\b%b%b" % (_BLANK, _BLANK, _HEADER)
+    rb"[#:]%b(?:include|include_next|import|embed)\b%b%b" % (_BLANK, _BLANK, _HEADER)
 )
 _PROBE = re.compile(rb"__has_(?:include|include_next|embed)%b\(%b%b" % (_BLANK, _BLANK, _HEADER))
 # Clang takes a zero byte for a blank; a text with one is not worth a thought.
-_UNPREDICTABLE = re.compile(rb"\b__(?:DATE|TIME|TIMESTAMP)__\b|\0")
+_UNPREDICTABLE = (b"__DATE__", b"__TIME__", b"__TIMESTAMP__", b"\0")
 _SIZE_LIMIT = 1 << 26  # bytes; more is no header
 
 
@@ -65,8 +65,8 @@ class _Reader:
     def follow(self, text: bytes, directory: Path | None) -> None:
         """Take in `text`, a file of `directory`, and what it includes."""
         self.add_text(text)
-        joined = _SPLICE.sub(b"", text)
-        if _UNPREDICTABLE.search(joined):
+        joined = _SPLICE.sub(b"", text) if b"\\" in text else text
+        if any(word in joined for word in _UNPREDICTABLE):
             self.is_predictable = False
         for name in self._names(joined):
             for base in (*self.directories, *([directory] if directory else [])):
