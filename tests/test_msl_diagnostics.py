@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metalgen.compiler import CompileOptions
+from metalgen.compiler import CompileOptions, toolchain
 from metalgen.compiler.clang import compile_to_air
 from metalgen.errors import CompileError, ToolchainError
 
@@ -232,3 +232,13 @@ def test_pointers_and_references_must_say_which_memory_they_are_for(declaration,
 def test_program_scope_variables_must_be_constant(declaration):
     text = errors(f"{HEAD}{declaration}\nkernel void k(device float* x) {{}}")
     assert "error: program scope variable must reside in constant address space" in text
+
+
+def test_a_source_that_expands_without_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(toolchain, "TIME_LIMIT", 1.0)
+    text = errors(
+        "#define A(x) x x x x x x x x x x\n"
+        "#define B(x) A(A(A(A(A(x)))))\n"
+        "kernel void k(device int* x) { B(B(x[0]++;)) }"
+    )
+    assert text == "k.metal: error: compiling took longer than 1 seconds"

@@ -36,7 +36,6 @@ _RENAMED = frozenset(
         "reserve_id_t",
         "sampler_t",
         "vec_step",
-        "as_float",
     }
 )
 RENAMED_SUFFIX = "__metalgen_name"
@@ -50,7 +49,6 @@ class Translation:
     """The source as clang is to see it, and what the compiled module has to be made into."""
 
     rewritten: Rewritten
-    tokens: tuple[Token, ...]
     entries: tuple[Entry, ...]
     constants: tuple[Constant, ...]
     field_names: FieldNames
@@ -59,8 +57,7 @@ class Translation:
 
 def rewrite(preprocessed: Preprocessed, untrusted: bool) -> Translation:
     """Rewrite the user's part of a source; what is wrong with it is among the complaints."""
-    tokens = tokenize(preprocessed.text)
-    source = read_source(preprocessed.text, tokens)
+    source = read_source(preprocessed.text, tokenize(preprocessed.text))
     edits = Edits(preprocessed.text)
     complaints = Complaints()
     found = find_kernels(source, complaints)
@@ -75,7 +72,6 @@ def rewrite(preprocessed: Preprocessed, untrusted: bool) -> Translation:
     _remove_attributes(source, edits)
     return Translation(
         edits.apply(),
-        tuple(tokens),
         tuple(entries),
         constants,
         field_names,

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,16 +75,11 @@ def _run(command: list[str], source: bytes, what: str, directory: Path) -> Clang
                 cwd=inside,
             ) as process:
                 _limit(process.pid)
-                try:
-                    process.communicate(source, timeout=TIME_LIMIT)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    limit = f"{TIME_LIMIT:g} seconds"
-                    raise CompileError(
-                        f"{what}: error: compiling took longer than {limit}"
-                    ) from None
+                is_late = _feed(process, source)
         except OSError as error:
             raise ToolchainError(f"cannot run {command[0]}: {error.strerror}") from error
+    if is_late:
+        raise CompileError(f"{what}: error: compiling took longer than {TIME_LIMIT:g} seconds")
     if output.stat().st_size >= OUTPUT_LIMIT or errors.stat().st_size >= OUTPUT_LIMIT:
         raise CompileError(f"{what}: error: the source expands to more than {OUTPUT_LIMIT} bytes")
     return ClangResult(
@@ -91,6 +87,26 @@ def _run(command: list[str], source: bytes, what: str, directory: Path) -> Clang
         output.read_text(errors="replace"),
         errors.read_text(errors="replace"),
     )
+
+
+def _feed(process: subprocess.Popen[bytes], source: bytes) -> bool:
+    """Hand over the source and wait; whether the process had to be ended.
+
+    A timer, since waiting with a time limit polls, and would add to every compilation.
+    """
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(TIME_LIMIT, end)
+    timer.start()
+    try:
+        process.communicate(source)
+    finally:
+        timer.cancel()
+    return late.is_set()
 
 
 def _limit(process: int) -> None:
