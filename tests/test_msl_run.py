@@ -79,3 +79,19 @@ def test_casts_components_and_indices_that_clang_needs_help_with_compute_right()
     assert torch.equal(y.float(), 3 * x.float())
     assert z.item() == (1 + 0.5 + 1) + (2 - 1.5)
     assert free.item() == 4
+
+
+def test_maths_and_ternaries_take_vectors_read_from_device_memory():
+    library = metalgen.compile_shader("""
+        #include <metal_stdlib>
+        using namespace metal;
+        kernel void silu(device const float4* x, device float4* y, constant uint& n,
+                         uint i [[thread_position_in_grid]]) {
+          const float4 value = i < n ? x[i] : float4(0);
+          y[i] = value / (1 + exp(-value));
+        }
+    """)
+    x, y = torch.randn(64), torch.ones(64)
+    library.silu(x, y, 12, threads=16)
+    torch.testing.assert_close(y[:48], torch.nn.functional.silu(x[:48]))
+    assert torch.equal(y[48:], torch.zeros(16))

@@ -12,7 +12,7 @@ _GLOBAL = re.compile(rf"^({_SYMBOL}) = ")
 _FUNCTION = re.compile(rf"^(?:define|declare) [^@\n]*({_SYMBOL})\(")
 _METADATA_USE = re.compile(r"![0-9]+")
 _METADATA = re.compile(r"^(![0-9]+) = ")
-_STRINGS = re.compile(r'c"[^"]*"')
+_STRINGS = re.compile(r'(?<![\w"])c"[^"]*"')
 
 
 @dataclass(frozen=True, slots=True)
