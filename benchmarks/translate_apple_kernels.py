@@ -25,7 +25,7 @@ from metalgen.software import translate
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One kernel: how long its translation took, whether threads ran it alone, or why it failed."""
+    """One kernel: the processor time it took, why it failed, whether it runs by thread."""
 
     kernel: str
     seconds: float
@@ -67,7 +67,7 @@ def main() -> None:
 def attempt(metallib: Metallib, name: str, strands: str, fallbacks: _Fallbacks) -> Outcome:
     constants = neutral_constants(metallib.kernel(name))
     before = fallbacks.reasons.total()
-    start = time.perf_counter()
+    start = time.process_time()
     failure = ""
     try:
         translate(
@@ -78,7 +78,7 @@ def attempt(metallib: Metallib, name: str, strands: str, fallbacks: _Fallbacks) 
         )
     except MetalgenError as error:
         failure = f"{type(error).__name__}: {error}"
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return Outcome(name, seconds, failure, fallbacks.reasons.total() > before)
 
 
