@@ -89,7 +89,7 @@ def _combined(groups: list[list[Axis]], problem: LoadedProblem, seed: int) -> Si
         old = shapes[group[0][0]][group[0][1]]
         new = _other_size(old, seed)
         while new in taken:
-            new += 1
+            new += 2  # odd stays odd, where most sizes are even
         taken.add(new)
         sizes.update(dict.fromkeys(group, new))
     return sizes
