@@ -85,6 +85,10 @@ class Graph:
     def dominates(self, above: str, below: str) -> bool:
         return self._dominators.dominates(above, below)
 
+    def dominator(self, label: str) -> str:
+        """The nearest other block that every path from the entry to `label` passes."""
+        return self._dominators.immediate[label]
+
     def postdominator(self, label: str) -> str:
         """The nearest block that every path from `label` to the return passes, or EXIT."""
         return self._postdominators.immediate[label]

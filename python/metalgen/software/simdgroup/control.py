@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from metalgen.errors import UnsupportedError
 from metalgen.software.simdgroup.cfg import Loop
 from metalgen.software.simdgroup.kernel import Kernel
+from metalgen.software.simdgroup.partings import Partings
 from metalgen.software.simdgroup.values import Mask, Same
 
 
@@ -54,11 +56,19 @@ class Control:
         self._builder = kernel.builder
         self._graph = kernel.graph
         self._leave = leave
+        self._partings = Partings(kernel.graph, kernel.divergence)
+        self._emitted: set[str] = set()
 
     def emit(self, mask: Mask) -> None:
         walk = Walk(frozenset(self._graph.order), mask, None)
         self._builder.jump(self._label(self._graph.entry))
         self._walk(walk, self._graph.entry)
+
+    def _lower_block(self, block: str, mask: Mask) -> None:
+        if block in self._emitted:
+            raise UnsupportedError("not supported: control flow that enters a region sideways")
+        self._emitted.add(block)
+        self._kernel.lower_block(block, mask)
 
     def _label(self, block: str) -> str:
         return f"block.{self._graph.position[block]}"
@@ -95,10 +105,10 @@ class Control:
                 continue
             done.add(block)
             self._builder.label(self._label(block))
-            if self._kernel.divergence.divergent_loop(block):
+            if block in self._partings.loops:
                 self._loop_in_walk(walk, block)
             else:
-                self._kernel.lower_block(block, walk.mask)
+                self._lower_block(block, walk.mask)
                 self._branch_in_walk(walk, block)
 
     def _branch_in_walk(self, walk: Walk, block: str) -> None:
@@ -111,7 +121,7 @@ class Control:
             builder.emit("unreachable")
         elif len(successors) == 1:
             self._edge_in_walk(walk, block, successors[0])
-        elif block in self._kernel.divergence.divergent_branches:
+        elif block in self._partings.heads | self._kernel.divergence.divergent_branches:
             self._part_in_walk(walk, block)
         else:
             condition = self._kernel.held(terminator.operands[0])
@@ -133,7 +143,8 @@ class Control:
         end = graph.postdominator(block)
         successors = graph.successors[block]
         arms = {s: graph.region([s], end) for s in successors if s != end}
-        if len(arms) == 2 and set.intersection(*arms.values()):
+        crossing = len(arms) == 2 and set.intersection(*arms.values())
+        if crossing or block in self._partings.heads:
             items = self._items(graph.region(successors, end), None)
         else:
             items = [Item(head, frozenset(blocks)) for head, blocks in arms.items()]
@@ -194,13 +205,13 @@ class Control:
         builder.label(chain.next_label)
 
     def _item(self, chain: Chain, item: Item, mask: Mask) -> None:
-        if item.loop is not None and self._kernel.divergence.divergent_loop(item.head):
+        if item.loop is not None and item.head in self._partings.loops:
             self._divergent_loop(chain, item.loop, mask)
         elif item.blocks:
             self._builder.jump(self._label(item.head))
             self._walk(Walk(item.blocks, mask, chain), item.head)
         else:
-            self._kernel.lower_block(item.head, mask)
+            self._lower_block(item.head, mask)
             self._end_block_in_chain(chain, item.head, mask)
 
     def _end_block_in_chain(self, chain: Chain, block: str, mask: Mask) -> None:
@@ -245,7 +256,7 @@ class Control:
         chain = self._chain(items, outer)
         chain.header, chain.again = loop.header, again
         running = builder.mask(builder.load("i32", live))
-        self._kernel.lower_block(loop.header, running)
+        self._lower_block(loop.header, running)
         self._end_block_in_chain(chain, loop.header, running)
         self._run(chain)
         left = builder.load("i32", again)

@@ -59,9 +59,6 @@ class Divergence:
             return self.shapes.get(value.name, UNIFORM)
         return UNIFORM
 
-    def divergent_loop(self, label: str) -> bool:
-        return label in self.divergent_loops
-
     # Shapes from definitions to uses.
 
     def _sweep(self) -> bool:
