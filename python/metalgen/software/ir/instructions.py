@@ -170,6 +170,8 @@ def _call(opcode: str, tokens: Tokens) -> Instruction:
     flags = tokens.accept_any(_FLAGS)
     attributes: list[str] = []
     while not _TYPE.match(tokens.peek()):
+        if not tokens.peek():
+            raise UnsupportedError(f"not supported: LLVM instruction {tokens.line!r}")
         attributes.append(tokens.next())
         if tokens.peek() == "(":
             attributes[-1] += tokens.balanced()
