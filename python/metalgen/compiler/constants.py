@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from metalgen.compiler.attributes import Attribute, groups
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.edits import Edits
+from metalgen.compiler.integers import integer_value
 from metalgen.compiler.scopes import Source
 
 CONSTANT_WORDS = ("constant", "__constant")
@@ -116,15 +117,13 @@ def _rewrite(
 
 def _index(source: Source, attribute: Attribute, complaints: Complaints) -> int:
     text = source.slice(attribute.first, attribute.last)
-    try:
-        index = int(text.rstrip("uU"), 0)
-    except ValueError:
-        index = -1
-    if not 0 <= index <= _MAXIMUM_INDEX:
+    index = integer_value(text)
+    if index is None or not 0 <= index <= _MAXIMUM_INDEX:
         complaints.add(
             attribute.start,
             f"'function_constant' expects an index from 0 to {_MAXIMUM_INDEX}, found '{text}'",
         )
+        return -1
     return index
 
 
