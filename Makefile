@@ -10,14 +10,13 @@ demo: build
 	$(BIN)/metalgen generate $(DEMO) --out runs/demo
 
 test: build
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: build lint types test
 
 # The environment. A CPU build of torch is tried first: on Linux the plain one brings gigabytes of CUDA.
 .venv/ready: pyproject.toml Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet "torch==$(TORCH)+cpu" || $(BIN)/pip install --quiet "torch==$(TORCH)"
 	$(BIN)/pip install --quiet "scikit-build-core>=0.11" "pybind11>=2.13" ninja \
 	  "llvmlite>=0.50,<0.51" "ziglang>=0.17,<0.18"
