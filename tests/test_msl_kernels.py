@@ -220,3 +220,12 @@ def test_a_kernel_may_be_called_like_a_function_of_metal_or_c(name):
         " { x[i] = max(exp(x[i]), 0.0f); }"
     )
     assert metallib(source).names == (name,)
+
+
+def test_threadgroup_variables_are_found_however_they_are_declared():
+    (function,) = compile_to_air((SOURCES / "threadgroup_declarations.metal").read_text())
+    module = llvm.parse_bitcode(function.bitcode)
+    variables = {g.name.split(".")[-1] for g in module.global_variables if "threadgroup" in g.name}
+    named = "count arr m p vs raw s1 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 s12 x inner".split()
+    assert variables >= set(named)
+    assert not variables & {"vp", "cp", "pa", "pb", "tile", "fp", "ref", "q", "dynamic"}

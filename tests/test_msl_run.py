@@ -95,3 +95,19 @@ def test_maths_and_ternaries_take_vectors_read_from_device_memory():
     library.silu(x, y, 12, threads=16)
     torch.testing.assert_close(y[:48], torch.nn.functional.silu(x[:48]))
     assert torch.equal(y[48:], torch.zeros(16))
+
+
+def test_conditional_operators_choose_between_memories():
+    x, c = torch.randn(4, 4), torch.randn(4, 4)
+    p = np.array([(k + 0.5, k) for k in range(4)], dtype=[("a", "f4"), ("b", "i4")])
+    y = torch.zeros(12, 4)
+    pairs = torch.from_numpy(p.view("f4").copy())
+    library("choices").choose(x, y, c, pairs, p[2].tobytes(), threads=4, group_size=4)
+    zero = torch.zeros(4)
+    outside = torch.stack([x[0], x[1], zero, zero])
+    assert torch.equal(y[:4], outside.clamp(min=-1))
+    nested = torch.stack([10 * x[0], x[1], c[2], c[3]])
+    first = torch.stack([2 * c[0], 2 * c[1], 2 * c[2], torch.ones(4)])
+    mixed = torch.stack([x[0], x[1], zero, zero])
+    torch.testing.assert_close(y[4:8], outside + nested + mixed + first)
+    assert y[8:, 0].tolist() == [3.5, 3.5, 3.5, 6.5 + 4.5]

@@ -18,16 +18,15 @@ def expand_compounds(text: str, offsets: Iterable[int]) -> Edits:
     """Spell out the compound assignments whose operators are at `offsets`."""
     source = read_source(text, tokenize(text))
     starts = [token.start for token in source.tokens]
-    openers = {close: opener for opener, close in source.pairs.items()}
     edits = Edits(text)
     for offset in sorted(set(offsets)):
         at = bisect.bisect_right(starts, offset) - 1
         if at > 0:
-            _expand(source, at, openers, edits)
+            _expand(source, at, edits)
     return edits
 
 
-def _expand(source: Source, at: int, openers: dict[int, int], edits: Edits) -> None:
+def _expand(source: Source, at: int, edits: Edits) -> None:
     tokens = source.tokens
     last = at
     while last - at < 2 and not tokens[last].text.endswith("="):
@@ -36,18 +35,18 @@ def _expand(source: Source, at: int, openers: dict[int, int], edits: Edits) -> N
     end = _operand_end(source, last + 1)
     if not operator.endswith("=") or len(operator) < 2 or end is None:
         return
-    target = source.slice(_target_start(source, at, openers), at)
+    target = source.slice(_target_start(source, at), at)
     edits.replace(tokens[at].start, tokens[last].end, f"= {target} {operator[:-1]} (")
     edits.insert(tokens[end - 1].end, ")")
 
 
-def _target_start(source: Source, operator: int, openers: dict[int, int]) -> int:
+def _target_start(source: Source, operator: int) -> int:
     """The first token of the postfix expression in front of the operator."""
     tokens = source.tokens
     at = operator - 1
     while at > 0:
-        if tokens[at].text in (")", "]") and at in openers:
-            at = openers[at]
+        if tokens[at].text in (")", "]") and at in source.openers:
+            at = source.openers[at]
             if tokens[at - 1].kind == "identifier" or tokens[at - 1].text in (")", "]"):
                 at -= 1
                 continue

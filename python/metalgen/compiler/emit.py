@@ -10,7 +10,7 @@ from metalgen.air import Function, FunctionConstant, KernelInfo
 from metalgen.air.metadata_text import metadata_text, quoted, symbol
 from metalgen.compiler.bindings import Parameter, evaluated
 from metalgen.compiler.complaints import Complaints
-from metalgen.compiler.constants import Constant
+from metalgen.compiler.constants import CONSTANT_SYMBOL, Constant
 from metalgen.compiler.initializers import constant_globals, keep_initializers
 from metalgen.compiler.irtext import Entity, ModuleText, read_module_text
 from metalgen.compiler.options import CompileOptions
@@ -34,7 +34,8 @@ _PROGRAM_SCOPE = re.compile(r"^@\S+ = (?:local_unnamed_addr )?addrspace\(2\)")
 # Other intrinsics on generic pointers keep the suffix of what they were.
 _OLD_SUFFIX = re.compile(r"(@llvm\.[\w.]*?)\.p4\b")
 _KERNEL_ARGUMENT_METADATA = re.compile(r" !kernel_arg_\w+ ![0-9]+")
-_MANGLED = re.compile(r"^@_Z(?:N?K?)(\d+)(\w+)")
+_MANGLED = re.compile(r"^_Z(?:N?K?L?)(\d+)(\w+)")
+_KNOWN_FUNCTIONS = ("@air.", "@llvm.", '@"air.', '@"llvm.')
 
 
 def emit_functions(
@@ -144,14 +145,27 @@ def _definition(entity: Entity, kernel: str) -> str:
 
 
 def _check_undefined(entry: Entry, entities: list[Entity], complaints: Complaints) -> None:
+    """Complain about functions and variables that are declared and used, but not defined."""
     for entity in entities:
-        known = entity.name.startswith(("@air.", "@llvm.", '@"air.', '@"llvm.'))
-        if entity.is_declaration and not known and "threadgroup_storage" not in entity.name:
-            mangled = _MANGLED.match(entity.name)
-            name = mangled[2][: int(mangled[1])] if mangled else entity.name[1:]
+        is_function = entity.is_declaration and not entity.name.startswith(_KNOWN_FUNCTIONS)
+        is_variable = " = external " in entity.text and CONSTANT_SYMBOL not in entity.name
+        if (is_function or is_variable) and "threadgroup_storage" not in entity.name:
+            verb = "calls" if is_function else "uses"
             complaints.add(
-                entry.start, f"kernel '{entry.host_name}' calls '{name}', which is not defined"
+                entry.start,
+                f"kernel '{entry.host_name}' {verb} '{_readable(entity.name)}', "
+                "which is not defined",
             )
+
+
+def _readable(symbol: str) -> str:
+    """The last part of a mangled name."""
+    rest = symbol.removeprefix("@")
+    name = rest
+    while mangled := _MANGLED.match(rest):
+        name = mangled[2][: int(mangled[1])]
+        rest = f"_ZN{mangled[2][int(mangled[1]) :]}"
+    return name
 
 
 def _used_parameters(function: Entity) -> set[int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from metalgen.compiler.casts import widen_casts
+from metalgen.compiler.choices import load_choices
 from metalgen.compiler.compounds import expand_compounds
 from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.members import add_constant_members
@@ -111,6 +112,11 @@ REPAIRS = (
     Repair(
         (re.compile(r"invalid operands to binary expression \('<pseudo-object type>' and "),),
         expand_compounds,
+        is_local=True,
+    ),
+    Repair(
+        (re.compile(r"incompatible operand types \('.*__(?:global|local|constant).*'\)"),),
+        load_choices,
         is_local=True,
     ),
 )

@@ -38,7 +38,8 @@ class Source:
 
     text: str
     tokens: list[Token]
-    pairs: dict[int, int]
+    pairs: dict[int, int]  # closing brackets by opening ones
+    openers: dict[int, int]  # and the other way round
     scopes: list[Scope | None]  # one per token
 
     def statement_start(self, at: int) -> int:
@@ -120,11 +121,11 @@ class Source:
 def read_source(text: str, tokens: list[Token]) -> Source:
     """Find the structure of `tokens`, which were cut from `text`."""
     pairs = match_brackets(tokens)
-    source = Source(text, tokens, pairs, [None] * len(tokens))
-    closers = {pairs[at]: at for at in pairs if tokens[at].text == "{"}
+    openers = {close: opener for opener, close in pairs.items()}
+    source = Source(text, tokens, pairs, openers, [None] * len(tokens))
     scope: Scope | None = None
     for at, token in enumerate(tokens):
-        if at in closers and scope is not None:
+        if token.text == "}" and at in openers and scope is not None:
             scope = scope.parent
         source.scopes[at] = scope
         if token.text == "{" and at in pairs:

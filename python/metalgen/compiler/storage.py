@@ -7,9 +7,10 @@ import re
 from metalgen.compiler.irtext import Entity
 from metalgen.compiler.threadgroup import TAG
 
+_SCALAR, _VECTOR = 4, 16  # bytes
 _CALL = re.compile(
     r"(%[-\w.$]+) = (?:(?:tail|musttail|notail) )?call [^@\n]*"
-    r"@(?P<name>\w*threadgroup_storage\w*)\(i64 [a-z ]*(?P<size>\d+), i64 [a-z ]*(?P<align>\d+)\)"
+    r"@(?P<name>\"?[\w$.]*threadgroup_storage[\w$.]*\"?)\(i64 [a-z ]*(?P<size>\d+), i64 [a-z ]*(?P<align>\d+)\)"
     r"[^\n]*"
 )
 
@@ -22,11 +23,7 @@ def replace_storage(entities: list[Entity]) -> list[Entity]:
         name = found["name"]
         if name not in variables:
             symbol = f"@threadgroup.{len(variables)}.{_variable_name(name)}"
-            variables[name] = Entity(
-                symbol,
-                f"{symbol} = internal unnamed_addr addrspace(3) global "
-                f"[{found['size']} x i8] undef, align {found['align']}",
-            )
+            variables[name] = _variable(symbol, int(found["size"]), int(found["align"]))
         symbol = variables[name].name
         return f"{found[1]} = bitcast ptr addrspace(3) {symbol} to ptr addrspace(3)"
 
@@ -36,6 +33,17 @@ def replace_storage(entities: list[Entity]) -> list[Entity]:
         if "threadgroup_storage" not in entity.name
     ]
     return [*variables.values(), *replaced]
+
+
+def _variable(symbol: str, size: int, alignment: int) -> Entity:
+    """The global. Arrays of bytes are there to be cast, to vectors as well."""
+    if alignment < _SCALAR <= _VECTOR <= size:
+        alignment = _VECTOR
+    return Entity(
+        symbol,
+        f"{symbol} = internal unnamed_addr addrspace(3) global [{size} x i8] undef, "
+        f"align {alignment}",
+    )
 
 
 def _variable_name(mangled: str) -> str:

@@ -106,6 +106,14 @@ template <class T>
 struct bare<__local T> : bare<T> {};
 template <class T>
 struct bare<const __local T> : bare<T> {};
+template <class T>
+struct bare<__private T> : bare<T> {};
+template <class T>
+struct bare<const __private T> : bare<T> {};
+template <class T>
+struct bare<__generic T> : bare<T> {};
+template <class T>
+struct bare<const __generic T> : bare<T> {};
 
 template <class T>
 struct element {
@@ -157,6 +165,12 @@ T widened(T value) {
 }
 inline float widened(half value) { return value; }
 inline float widened(__bf16 value) { return value; }
+
+// The value of an object, wherever it lies.
+template <class T>
+typename bare<T>::type loaded(const T& value) {
+  return value;
+}
 
 __attribute__((const)) bool is_function_constant_defined(const __constant void* variable) __asm(
     "air.is_function_constant_defined");
