@@ -14,6 +14,7 @@ _STEPS = {
     "load": "loading the problem",
     "compile": "compiling",
     "reference": "computing what PyTorch gives",
+    "translate": "translating for the device",
     "launch": "running",
     "compare": "comparing",
     "time": "timing against eager",

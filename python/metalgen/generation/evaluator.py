@@ -107,7 +107,7 @@ class Evaluator:
         self._on_step(step, detail)
 
     def _is_candidates_fault(self, failed: Failed) -> bool:
-        return failed.step == "compile" or self._launched
+        return failed.step in ("compile", "translate") or self._launched
 
     def _verdict(self, answer: Mapping[str, Any]) -> Evaluation:
         if "error" in answer:
@@ -142,7 +142,7 @@ def _rejected(failed: Failed, problem: Problem, is_candidates_fault: bool) -> Re
         )
     hint = next((text for start, text in _HINTS.items() if failed.reason.startswith(start)), "")
     where = f" (on {failed.detail})" if failed.detail else ""
-    stage = "compile" if failed.step == "compile" else "launch"
+    stage = "compile" if failed.step in ("compile", "translate") else "launch"
     what = "the compiler" if stage == "compile" else "the candidate"
     reason = f"{what} {failed.reason}{where}" + (f"; {hint}" if hint and stage == "launch" else "")
     return Rejected("compile" if stage == "compile" else "launch", reason)

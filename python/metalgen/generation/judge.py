@@ -21,7 +21,8 @@ from metalgen.generation.candidate import Candidate
 from metalgen.generation.cases import CaseBook
 from metalgen.generation.timing import Timing, measure
 from metalgen.generation.verify import Checked, Harm, Verification, is_degenerate
-from metalgen.library import Library, load_metallib
+from metalgen.generation.watched_library import WatchedLibrary
+from metalgen.library import Library
 from metalgen.plan import BoundPlan, CompiledPlan, compile_plan, kernels_of
 from metalgen.problem import LoadedProblem
 from metalgen.problem.description import copied, copied_module
@@ -70,7 +71,7 @@ class Judge:
             metallib = compile_source(
                 candidate.source, name="kernels.metal", options=CompileOptions(untrusted=True)
             )
-            library = load_metallib(metallib)
+            library = WatchedLibrary(metallib, self.progress)
             kernels = kernels_of(library)
         except (CompileError, MetallibError, UnsupportedError) as error:
             return Rejected("compile", str(error))
@@ -90,9 +91,9 @@ class Judge:
         return self._accept(candidate, metallib, compiled, library, checks)
 
     def _verify(
-        self, compiled: CompiledPlan, library: Library
+        self, compiled: CompiledPlan, library: WatchedLibrary
     ) -> list[Checked] | Overrun | Rejected:
-        verification = Verification(self.problem, compiled, library, self.device, self.progress)
+        verification = Verification(self.problem, compiled, library, self.device, library.progress)
         checks: list[Checked] = []
         self.progress("reference", "")
         for case in self._cases:

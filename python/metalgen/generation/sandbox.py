@@ -29,7 +29,7 @@ class Limits:
     """Wall-clock limits in seconds, memory in bytes; `launch_s` is for one run of a candidate."""
 
     launch_s: float = 30.0
-    compile_s: float = 120.0
+    compile_s: float = 120.0  # also for one kernel's translation by the device
     problem_s: float = 600.0  # loading the problem and running its reference
     memory_bytes: int = field(default_factory=default_memory_bytes)
 
@@ -37,7 +37,7 @@ class Limits:
         """How long a worker may stay in one step."""
         if step == "launch":
             return self.launch_s
-        if step == "compile":
+        if step in ("compile", "translate"):
             return self.compile_s
         # Timing repeats the candidate and eager a few times.
         return 20 * self.launch_s if step == "time" else self.problem_s
