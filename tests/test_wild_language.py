@@ -52,3 +52,73 @@ def test_function_constants_may_have_computed_indices():
     """).f
     kernel(out, threads=2, constants={301: 2.5, 604: True})
     assert out.tolist() == [5, 5]
+
+
+def test_literals_are_floats_in_templates_too():
+    out = torch.tensor([3.0])
+    library("""
+        template <typename T> kernel void f(device T* x, uint i [[thread_position_in_grid]]) {
+          const T value = x[i];
+          static_assert(is_same_v<decltype(value / 6 + 0.5), float>);
+          x[i] = fmax(0, fmin(1, value / 6 + 0.25)) + 1e0 + 0x1p1 + .5 + 1.;
+        }
+        template [[host_name("f")]] kernel void f<float>(device float*, uint);
+    """).f(out, threads=1)
+    assert out.item() == 0.75 + 4.5
+
+
+def test_unrolling_by_a_macro_or_a_template_parameter_changes_nothing():
+    out = torch.zeros(1)
+    library("""
+        #define COUNT 4
+        #define MIN(a, b) ((a) < (b) ? (a) : (b))
+        template <int N> void add(device float* x) {
+        #pragma unroll COUNT
+          for (int j = 0; j < 4; ++j) *x += 1;
+        #pragma unroll(N)
+          for (int j = 0; j < 4; ++j) *x += 1;
+        #pragma unroll (MIN(N, COUNT))
+          for (int j = 0; j < 4; ++j) *x += 1;
+        #pragma clang loop unroll_count(COUNT)
+          for (int j = 0; j < 4; ++j) *x += 1;
+        #pragma clang loop unroll(full)
+          for (int j = 0; j < 4; ++j) *x += 1;
+        }
+        kernel void f(device float* x) { add<3>(x); }
+    """).f(out, threads=1)
+    assert out.item() == 20
+
+
+def test_functions_are_template_arguments_in_every_spelling():
+    x, out = torch.tensor([3.0]), torch.zeros(3, dtype=torch.int32)
+    kernels = library("""
+        template <typename T> void thrice(device const float* s, device T& d) { d = 3 * s[0]; }
+        void twice(device const float* s, device int& d) { d = 2 * s[0]; }
+        template <typename T, void (*op)(device const float*, device T&)>
+        kernel void f(device const float* s, device T* d) { op(s, d[0]); }
+        template <void op(device const float*, device int&)>
+        void g(device const float* s, device int* d) { op(s, d[1]); }
+        template <typename F> void h(device const float* s, device int* d, F op) { op(s, d[2]); }
+        kernel void function(device const float* s, device int* d) {
+          g<twice>(s, d);
+          h(s, d, [](device const float* s, device int& d) { thrice(s, d); d += 1; });
+        }
+        typedef decltype(f<int, twice>) f_t;
+        template [[host_name("pointer")]] kernel f_t f<int, thrice>;
+    """)
+    kernels.pointer(x, out, threads=1)
+    kernels.function(x, out, threads=1)
+    assert out.tolist() == [9, 6, 10]
+
+
+def test_constant_tables_are_passed_to_pointers_that_do_not_say_const():
+    out = torch.zeros(2)
+    library("""
+        constexpr constant static float table[3] = {1, 2, 4};
+        static float last(constant float* values, int n) { return values[n - 1]; }
+        kernel void f(device float* out, constant float& scale, uint i [[thread_position_in_grid]]) {
+          constant float* values = table;
+          out[i] = i ? scale * last(table, 3) : values[1];
+        }
+    """).f(out, 2.0, threads=2)
+    assert out.tolist() == [2, 8]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from metalgen.compiler.casts import widen_casts
 from metalgen.compiler.choices import load_choices
 from metalgen.compiler.compounds import expand_compounds
+from metalgen.compiler.constness import add_const
 from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.members import add_constant_members
 from metalgen.compiler.scopes import Source, read_source
@@ -103,6 +104,17 @@ REPAIRS = (
             ),
         ),
         relax_thread_references,
+    ),
+    Repair(
+        (
+            re.compile(r"from 'const __constant [^']*' to '__constant [^']*\*"),
+            re.compile(
+                r"cannot initialize a \S+ of type '__constant [^']*' with an \w+ of type "
+                r"'const __constant"
+            ),
+            re.compile(r"reference of type '__constant [^']*' to value of type 'const __constant"),
+        ),
+        lambda text, _: add_const(text),
     ),
     Repair(
         (re.compile(r"cast from .*(?:half.*__bf16|__bf16.*half).* is not allowed"),),

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from metalgen.compiler.attributes import group_at, is_standard
+from metalgen.compiler.callables import rewrite_function_parameters
 from metalgen.compiler.complaints import Complaint, Complaints
 from metalgen.compiler.constants import Constant, rewrite_constants
 from metalgen.compiler.constructors import rewrite_constructors
@@ -42,6 +43,10 @@ RENAMED_SUFFIX = "__metalgen_name"
 
 _HALF = re.compile(r"^(.*[\d.])[hH]$")
 _BFLOAT = re.compile(r"^(.*[\d.])(?:bf|BF)$")
+# Groups: what a loop is told, and the argument.
+_LOOP_PRAGMA = re.compile(r"^\s*#\s*pragma\s+(unroll|nounroll|clang\s+loop\s+\w+)\b(.*)$")
+_LITERAL_ARGUMENT = re.compile(r"^[\s(]*(?:\d+|enable|full|disable)?[\s)]*$")
+_DOUBLE = re.compile(r"^(?:(?=.*[.eE])[\d.'eE+-]+|0[xX][\da-fA-F.']+[pP][+-]?\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ def rewrite(preprocessed: Preprocessed, untrusted: bool) -> Translation:
     rewrite_threadgroup_variables(source, edits, complaints)
     qualify_thread_members(source, edits)
     rewrite_constructors(source, edits)
+    rewrite_function_parameters(source, edits)
     field_names = declare_fields(source, edits)
     check_pointers(source, complaints)
     _rewrite_words(source, found, edits, complaints, untrusted)
@@ -180,11 +186,20 @@ def _rewrite_number(token: Token, edits: Edits) -> None:
         # C++ wants a point or an exponent in front of the suffix.
         digits = found[1] if re.search(r"[.eE]", found[1]) else found[1] + ".0"
         edits.replace(token.start, token.end, digits + "h")
+    elif _DOUBLE.match(token.text):
+        # clang's option that makes it a float is forgotten where templates are instantiated.
+        edits.insert(token.end, "f")
 
 
 def _rewrite_pragma(token: Token, edits: Edits) -> None:
     words = token.text.replace("#", " ").split()
-    if words[:1] == ["pragma"] and words[1:2] not in (["unroll"], ["nounroll"], ["clang"]):
+    if words[:1] != ["pragma"]:
+        return
+    loop = _LOOP_PRAGMA.match(token.text)
+    if loop is not None and not _LITERAL_ARGUMENT.match(loop[2]):
+        # Macros are not expanded in pragmas: the optimiser is to choose the number.
+        edits.replace(token.start, token.end, "#pragma unroll" if loop[1] == "unroll" else " ")
+    elif loop is None and words[1:2] != ["clang"]:
         edits.remove(token.start, token.end)
 
 
