@@ -115,7 +115,7 @@ FORMS: dict[str, Form] = {
     "expm1": _helper("exp_minus_1"),
     "log1p": _helper("log_1_plus"),
     "softplus": _helper("softplus", 3),
-    "gelu": _helper("gelu"),
-    "gelu_tanh": _helper("gelu_tanh"),
+    "gelu": _helper("gelu", cost=12),
+    "gelu_tanh": _helper("gelu_tanh", cost=10),
     "silu": _helper("silu", cost=5),
 }

@@ -20,6 +20,7 @@ from metalgen.proposers.builtin.expressions import (
 from metalgen.proposers.builtin.graph import aligned, constant_tensor, literal, named
 from metalgen.proposers.builtin.indexing import ZERO, Fetched, Index
 from metalgen.proposers.builtin.registry import Call, Result, fixed, lowers
+from metalgen.proposers.builtin.sizes import as_one_size
 from metalgen.proposers.builtin.tensors import Idx, Pointwise, Read, Tensor
 
 _fetched = itertools.count()
@@ -59,32 +60,34 @@ def lower_cat(call: Call) -> Result:
     while len(parts) > MOST_PARTS:
         # A kernel can name only so many buffers: parts are joined by the handful first.
         groups = [parts[i : i + MOST_PARTS] for i in range(0, len(parts), MOST_PARTS)]
-        parts = [_joined(call, group, dim) for group in groups]
-    return _joined(call, parts, dim)
+        parts = [_joined(call, group, dim, f"{call.name}_{i}") for i, group in enumerate(groups)]
+    return _joined(call, parts, dim, call.name)
 
 
-def _joined(call: Call, parts: list[Tensor], dim: int) -> Tensor:
+def _joined(call: Call, parts: list[Tensor], dim: int, name: str) -> Tensor:
     """The parts one behind the other along `dim`."""
     type_ = compute_type(call.dtype)
-    length = sum((part.shape[dim] for part in parts[1:]), parts[0].shape[dim])
+    starts = [ZERO]
+    for part in parts:
+        end = starts[-1] + part.shape[dim]
+        starts.append(as_one_size(end, f"{name}_start{len(starts)}") if len(parts) > 4 else end)
+    whole = name == call.name
+    length = call.shape[dim] if whole else starts[-1]
     shape = (*call.shape[:dim], length, *call.shape[dim + 1 :])
 
     def body(index: Idx, read: Read) -> Expr:
-        return _part(index, read, parts, ZERO)
+        return _part(index, read, 0)
 
-    def _part(index: Idx, read: Read, rest: list[Tensor], start: Index) -> Expr:
-        first, *others = rest
-        at = (*index[:dim], index[dim] - start, *index[dim + 1 :])
-        value = convert(read(first, at), type_)
-        end = start + first.shape[dim]
-        if not others:
+    def _part(index: Idx, read: Read, position: int) -> Expr:
+        at = (*index[:dim], index[dim] - starts[position], *index[dim + 1 :])
+        value = convert(read(parts[position], at), type_)
+        if position + 1 == len(parts):
             return value
-        condition = apply(
-            "lt", IndexValue("uint", index[dim]), IndexValue("uint", end), type_="bool"
-        )
-        return apply("guard", condition, value, _part(index, read, others, end))
+        place, end = IndexValue("uint", index[dim]), IndexValue("uint", starts[position + 1])
+        condition = apply("lt", place, end, type_="bool")
+        return apply("guard", condition, value, _part(index, read, position + 1))
 
-    return Pointwise(call.name, shape, call.dtype, tuple(parts), body, label="cat")
+    return Pointwise(name, shape, call.dtype, tuple(parts), body, label="cat")
 
 
 @lowers("constant_pad_nd")

@@ -133,6 +133,8 @@ class Materialization:
 
     def _ends_epilogue(self, tensor: Pointwise, leaves: list[Tensor], users: list[Tensor]) -> bool:
         """Whether a product's result passes through `tensor` before something else reads it."""
+        if any(isinstance(leaf, Reduction) for leaf in leaves):
+            return False
         size = product(tensor.shape)
         products = [leaf for leaf in leaves if isinstance(leaf, Matmul)]
         if not any(product(leaf.shape) == size for leaf in products):

@@ -20,6 +20,13 @@ def plan_expression(index: Index) -> int | str:
     return text
 
 
+def as_one_size(index: Index, name: str) -> Index:
+    """A sum of sizes as a single size, so that a kernel takes one number and not every term."""
+    if index.constant is not None or len(index.terms) < 2:
+        return index
+    return Index.of(Size(name, str(plan_expression(index)), index.hint))
+
+
 def ceil_divided(index: Index, divisor: int) -> int | str:
     """How many groups of `divisor` cover a size."""
     if index.constant is not None:

@@ -80,5 +80,5 @@ def _partial(tensor: Reduction, chunks: Index, length: Index) -> Reduction:
         inner=(step,),
         sources=tensor.sources,
         body=body,
-        label=f"{tensor.label or tensor.name}_partial",
+        label=f"{(tensor.label or tensor.name).rstrip('_0123456789')}_partial",
     )
