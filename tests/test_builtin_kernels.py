@@ -149,6 +149,12 @@ def test_modules_of_two_tensors_agree_with_eager(case):
     agree(module, randn(first), randn(second))
 
 
+def test_reductions_of_a_single_element_count_it_once():
+    module = OfOne(lambda x: (x.sum(1), x.mean(1, keepdim=True), torch.softmax(x, 1)))
+    agree(module, randn(40, 1, 3))
+    agree(OfOne(lambda x: x.sum(-1, keepdim=True).sum(-1)), randn(4, 30))
+
+
 def test_whole_numbers_agree_with_eager():
     agree(OfOne(integers), torch.randint(-50, 50, (13, 9)))
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import torch
 from builtin_runs import agree
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+
+
+def variance(value: Tensor, dim: int, keepdim: bool) -> Tensor:
+    return value.var(dim=dim, keepdim=keepdim, correction=0)
+
 
 UNARY = [
     torch.tanh,
@@ -19,7 +24,10 @@ UNARY = [
     torch.sin,
 ]
 BINARY = [torch.add, torch.sub, torch.mul, torch.maximum, torch.minimum]
-REDUCTIONS = [torch.sum, torch.mean, torch.amax, torch.amin, torch.var, torch.softmax]
+REDUCTIONS = [torch.sum, torch.mean, torch.amax, torch.amin, variance, torch.softmax]
+
+# Shrinking would run hundreds of programs; a failing one is short enough to read.
+NO_SHRINK = (Phase.explicit, Phase.reuse, Phase.generate)
 
 shapes = st.lists(st.integers(2, 40), min_size=1, max_size=4)
 
@@ -56,7 +64,7 @@ def step_strategy() -> st.SearchStrategy:
     )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, phases=NO_SHRINK, suppress_health_check=list(HealthCheck))
 @given(shapes, st.data())
 def test_random_programs_agree_with_eager(shape, data):
     broadcast = [data.draw(st.sampled_from([size, 1])) for size in shape]

@@ -279,16 +279,16 @@ class _Body:
         if axes:
             head, depth, tail = self._loop(axes)
             lines += [*head, *indented(body, depth).split("\n"), *tail]
-        elif self._plan.mode == "thread":
-            lines += body
-        else:
-            first = "lane" if self._plan.mode == "simdgroup" else "thread_id"
+        elif self._alone():
+            first = self._first_thread()
             lines += [f"if ({first} == 0) {{", *("  " + line for line in body), "}"]
+        else:
+            lines += body
 
     def _loop(self, axes: tuple[Axis, ...]) -> tuple[list[str], int, list[str]]:
         """Opening lines, depth of the body and closing lines of loops over `axes`."""
         if not axes:
-            return ["{"], 1, ["}"]
+            return [f"if ({self._first_thread()} == 0) {{" if self._alone() else "{"], 1, ["}"]
         if self._plan.mode != "thread" and len(axes) > 1 and axes[-1].extent.hint < 64:
             return self._flat_loop(axes)
         head: list[str] = []
@@ -301,6 +301,13 @@ class _Body:
             head.append("  " * depth + text)
         tail = ["  " * depth + "}" for depth in reversed(range(len(axes)))]
         return head, len(axes), tail
+
+    def _alone(self) -> bool:
+        """Whether one of the row's threads must do what is to be done once."""
+        return self._plan.mode != "thread"
+
+    def _first_thread(self) -> str:
+        return "lane" if self._plan.mode == "simdgroup" else "thread_id"
 
     def _flat_loop(self, axes: tuple[Axis, ...]) -> tuple[list[str], int, list[str]]:
         """One loop over all axes, for rows whose fastest axis is too short for a SIMD-group."""
