@@ -51,9 +51,16 @@ class AppleBuffer final : public Buffer {
   const id<MTLBuffer> buffer_;
 };
 
+// Room that no kernel may touch, for Metal wants a buffer wherever a kernel declares one.
+id<MTLBuffer> nothing(id<MTLDevice> device) {
+  return [device newBufferWithLength:16 options:MTLResourceStorageModeShared];
+}
+
 void bind(id<MTLComputeCommandEncoder> encoder, id<MTLDevice> device, const Binding& binding) {
   if (const auto* memory = std::get_if<BoundMemory>(&binding.source)) {
-    [encoder setBuffer:buffer_of(memory->handle) offset:memory->offset atIndex:binding.index];
+    // torch gives tensors without elements no buffer.
+    id<MTLBuffer> buffer = memory->handle ? buffer_of(memory->handle) : nothing(device);
+    [encoder setBuffer:buffer offset:memory->offset atIndex:binding.index];
     return;
   }
   const auto bytes = std::get<std::span<const std::byte>>(binding.source);

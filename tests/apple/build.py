@@ -1,0 +1,200 @@
+"""Builds the Apple backend, unchanged, against the software Metal; objects are kept by content."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+KEPT = ROOT / "build" / "bridge"
+
+# Clang for Objective-C, over the C++ library of the compiler that made everything else.
+CLANG = (
+    f"--target={platform.machine()}-linux-gnu",
+    "-fblocks",
+    "-fobjc-runtime=macosx-13.0",
+    f"-I{HERE / 'include'}",
+)
+ARC = "-fobjc-arc"
+# Undefined behaviour ends the process: every test is one for UBSan too.
+CHECKED = ("-fsanitize=undefined", "-fsanitize-trap=undefined", "-fno-sanitize=function,vptr")
+PLAIN = ("-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'src'}")
+CPP = ("-std=c++20", "-O1", *PLAIN)
+OBJECTIVE_CPP = (
+    "-std=c++20",
+    "-O0",
+    *CLANG,
+    *PLAIN,
+    *CHECKED,
+    "-Wno-unused-parameter",
+    "-Wno-deprecated-objc-isa-usage",
+    "-Wno-objc-missing-super-calls",
+)
+SHOWN = (f"-I{HERE}", "-fvisibility=default")
+
+BACKEND = (ROOT / "src/apple/apple_device.mm", ROOT / "src/apple/torch_stream.mm")
+SOFTWARE = sorted((ROOT / "src" / "software").glob("*.cpp"))
+BINDINGS = sorted((ROOT / "src" / "bindings").glob("*.cpp"))
+GEOMETRY = ROOT / "src" / "geometry.cpp"
+
+Unit = tuple[Path, tuple[str, ...]]
+
+
+def core(backend: Sequence[Path] = BACKEND) -> Path:
+    """metalgen._core with the Apple backend of these sources, as a file to import."""
+    includes = (f"-I{sysconfig.get_path('include')}", f"-I{_pybind11()}")
+    units: list[Unit] = [(path, (*CPP, *includes)) for path in BINDINGS]
+    units += [(path, CPP) for path in (GEOMETRY, *SOFTWARE)]
+    units += [(path, (*OBJECTIVE_CPP, ARC)) for path in backend]
+    units.append((HERE / "runtime" / "image.c", PLAIN))
+    apple = metal()
+    flags = ("-Wl,--wrap=dlopen", f"-Wl,-rpath,{apple.parent}")
+    with _lock():
+        return _linked("_core.so", units, (str(apple), *flags))
+
+
+def metal() -> Path:
+    """The Objective-C runtime, Foundation, software Metal and MPS stream, in one library."""
+    runtime = sorted((HERE / "runtime").glob("*.cpp"))
+    units: list[Unit] = [(path, (*CPP, *SHOWN)) for path in runtime]
+    units += [(HERE / "runtime" / name, PLAIN) for name in ("image.c", "message.S")]
+    counted = [HERE / "foundation.mm", HERE / "dispatch.mm", *sorted((HERE / "mps").glob("*.mm"))]
+    units += [(path, (*OBJECTIVE_CPP, *SHOWN)) for path in counted]
+    collected = sorted((HERE / "metal").glob("*.mm"))
+    units += [(path, (*OBJECTIVE_CPP, *SHOWN, ARC)) for path in collected]
+    units += [(path, CPP) for path in (GEOMETRY, *SOFTWARE)]
+    with _lock():
+        return _linked("libsoftmetal.so", units, ("-Wl,-soname,libsoftmetal.so", "-Wl,-z,defs"))
+
+
+def tensors() -> Path:
+    """The mps device for torch, made with the compiler whose C++ library torch was built with."""
+    import torch
+
+    package = Path(torch.__file__).parent
+    source = HERE / "mps" / "tensors.cpp"
+    apple = metal()
+    key = _key(source.read_bytes(), torch.__version__, str(apple))
+    out = KEPT / f"tensors-{key}.so"
+    includes = (package / "include", package / "include/torch/csrc/api/include")
+    with _lock():
+        if not out.exists():
+            new = out.with_suffix(".new")
+            flags = ["-std=c++20", "-O0", "-fPIC", "-shared", *(f"-I{path}" for path in includes)]
+            links = [f"-L{package / 'lib'}", "-ltorch_cpu", "-lc10", str(apple)]
+            links += [f"-Wl,-rpath,{apple.parent}"]
+            _run(["c++", *flags, str(source), "-o", str(new), *links])
+            new.replace(out)
+    return out
+
+
+def broken(name: str, edits: Sequence[tuple[str, str]]) -> Path:
+    """_core with a backend in which each edit replaced its one occurrence."""
+    sources = []
+    for path in BACKEND:
+        text = path.read_text()
+        for old, new in edits:
+            text = text.replace(old, new)
+        copy = KEPT / "broken" / name / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        _write(copy, text.encode())
+        sources.append(copy)
+    count = sum(path.read_text().count(old) for old, _ in edits for path in BACKEND)
+    assert count == len(edits), f"{name}: the edits fit {count} places, expected {len(edits)}"
+    return core(sources)
+
+
+def zig(*arguments: str) -> list[str]:
+    """A command line of the compiler that metalgen depends on."""
+    import ziglang
+
+    resources = Path(ziglang.__file__).parent / "lib"
+    command, *rest = arguments
+    return [sys.executable, "-m", "ziglang", command, f"-resource-dir={resources}", *rest]
+
+
+def _linked(name: str, units: Sequence[Unit], flags: Sequence[str]) -> Path:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(lambda unit: _object(*unit), units))
+    key = _key(*(path.name for path in objects), *flags)
+    out = KEPT / key / name
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        new = out.with_suffix(".new")
+        _run(["c++", "-shared", "-pthread", *map(str, objects), *flags, "-o", str(new)])
+        new.replace(out)
+    return out
+
+
+def _object(source: Path, flags: tuple[str, ...]) -> Path:
+    key = _key(source.read_bytes(), _headers(), *flags)
+    out = KEPT / "objects" / f"{source.stem}-{key}.o"
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        new = out.with_suffix(".new")
+        _run([*_compiler(source), *flags, "-c", str(source), "-o", str(new)])
+        new.replace(out)
+    return out
+
+
+def _compiler(source: Path) -> list[str]:
+    if source.suffix != ".mm":
+        return ["c++"] if source.suffix == ".cpp" else ["cc"]
+    return zig("clang")
+
+
+@functools.cache
+def _headers() -> str:
+    """Everything that sources may include, and the compiler."""
+    from importlib.metadata import version
+
+    files = sorted([*(ROOT / "src").rglob("*.h"), *HERE.rglob("*.h")])
+    versions = (version("ziglang"), version("pybind11"), sys.version)
+    return _key(*(path.read_bytes() for path in files), *versions)
+
+
+def _pybind11() -> str:
+    import pybind11
+
+    return pybind11.get_include()
+
+
+def _key(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:20]
+
+
+def _write(path: Path, data: bytes) -> None:
+    if not path.exists() or path.read_bytes() != data:
+        new = path.with_suffix(".new")
+        new.write_bytes(data)
+        new.replace(path)
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    """One builder at a time, over all test processes."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _run(command: Iterable[str]) -> None:
+    done = subprocess.run(list(command), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")

@@ -1,0 +1,125 @@
+// Command queues and buffers, and the one thread that stands for the GPU: later, in order.
+#include "metal/objects.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "metal/validation.h"
+
+namespace {
+
+// Long enough that whoever forgets to wait reads old values.
+constexpr auto kLatency = std::chrono::milliseconds(3);
+
+void run(const soft::Work& work) {
+  std::vector<metalgen::Binding> bindings;
+  for (std::uint32_t index = 0; index < work.slots.size(); ++index) {
+    const soft::Slot& slot = work.slots[index];
+    if (slot.buffer)
+      bindings.push_back(
+          {index, metalgen::BoundMemory{reinterpret_cast<std::uintptr_t>(slot.buffer->bytes),
+                                        slot.offset}});
+    else if (slot.bound()) bindings.push_back({index, std::span<const std::byte>(slot.bytes)});
+  }
+  std::vector<metalgen::ThreadgroupMemory> memory;
+  for (std::uint32_t index = 0; index < work.threadgroup.size(); ++index)
+    if (work.threadgroup[index]) memory.push_back({index, work.threadgroup[index]});
+  work.pipeline->native->dispatch({bindings, memory, work.geometry});
+}
+
+// Never destroyed: the process may end while it runs.
+class Gpu {
+ public:
+  static Gpu& instance() {
+    static auto& gpu = *new Gpu;
+    return gpu;
+  }
+
+  void submit(SoftCommandBuffer* buffer) {
+    const std::lock_guard lock(mutex_);
+    if (!thread_.joinable()) thread_ = std::thread([this] { serve(); });
+    committed_.push_back(buffer);
+    changed_.notify_all();
+  }
+
+  void wait_for(SoftCommandBuffer* buffer) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return buffer->status_ == MTLCommandBufferStatusCompleted; });
+  }
+
+ private:
+  [[noreturn]] void serve() {
+    for (;;) {
+      @autoreleasepool {
+        finish(next());
+      }
+    }
+  }
+
+  SoftCommandBuffer* next() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !committed_.empty(); });
+    SoftCommandBuffer* buffer = committed_.front();
+    committed_.pop_front();
+    return buffer;
+  }
+
+  void finish(SoftCommandBuffer* buffer) {
+    std::this_thread::sleep_for(kLatency);
+    for (const soft::Work& work : buffer->work) run(work);
+    buffer->work.clear();
+    const std::lock_guard lock(mutex_);
+    buffer->status_ = MTLCommandBufferStatusCompleted;
+    changed_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<SoftCommandBuffer*> committed_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+@implementation SoftCommandBuffer
+- (id<MTLComputeCommandEncoder>)computeCommandEncoder {
+  const char* method = "-[_MTLCommandBuffer computeCommandEncoder]";
+  validate(status_ == MTLCommandBufferStatusNotEnqueued, method, "command buffer is committed");
+  validate(open == nil, method, "A command encoder is already encoding to this command buffer");
+  SoftEncoder* encoder = [SoftEncoder new];
+  encoder->command_buffer = self;
+  open = encoder;
+  return encoder;
+}
+- (void)commit {
+  const char* method = "-[_MTLCommandBuffer commit]";
+  validate(status_ == MTLCommandBufferStatusNotEnqueued, method, "commit twice");
+  validate(open == nil, method, "commit command buffer with uncommitted encoder");
+  status_ = MTLCommandBufferStatusCommitted;
+  Gpu::instance().submit(self);
+}
+- (void)waitUntilCompleted {
+  validate(status_ != MTLCommandBufferStatusNotEnqueued, "-[_MTLCommandBuffer waitUntilCompleted]",
+           "command buffer is not committed");
+  Gpu::instance().wait_for(self);
+}
+- (MTLCommandBufferStatus)status {
+  return status_;
+}
+@end
+
+@interface SoftCommandQueue : NSObject <MTLCommandQueue>
+@end
+@implementation SoftCommandQueue
+- (id<MTLDevice>)device {
+  return MTLCreateSystemDefaultDevice();
+}
+- (id<MTLCommandBuffer>)commandBuffer {
+  return [SoftCommandBuffer new];
+}
+@end
+
+id<MTLCommandQueue> soft_command_queue() { return [SoftCommandQueue new]; }

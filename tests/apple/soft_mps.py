@@ -1,0 +1,94 @@
+"""Tests on mps tensors without a Mac: `@on_soft_mps` runs a test where the software Metal is."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apple import build
+
+TESTS = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a test ended in its own process."""
+
+    status: int  # of the process; negative: the signal that ended it
+    output: str
+
+
+class Children:
+    """A process with everything loaded, which forks one for each test."""
+
+    def __init__(self, core: Path | None) -> None:
+        command = [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "apple.child",
+            *([str(core)] if core else []),
+        ]
+        self._process = subprocess.Popen(
+            command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n", "the software Metal does not load"
+
+    def run(self, request: dict[str, object]) -> Outcome:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return Outcome(**json.loads(self._process.stdout.readline()))
+
+    def __del__(self) -> None:
+        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.wait()
+        self._process.stdout.close()  # type: ignore[union-attr]
+
+
+@functools.cache
+def children() -> Children:
+    """Of the backend as it is."""
+    if sys.platform != "linux":
+        pytest.skip("the software Metal is for Linux: a Mac has its own")
+    return Children(build.core())
+
+
+@functools.cache
+def children_of_any_core() -> Children:
+    """Which load the core that a request names."""
+    return Children(None)
+
+
+def outcome_with(core: Path, test: Callable[..., None], **arguments: Any) -> Outcome:
+    """Run `test` with the core at `core`."""
+    request = _request(test.in_child, arguments)  # type: ignore[attr-defined]
+    return children_of_any_core().run({**request, "core": str(core)})
+
+
+def on_soft_mps(test: Callable[..., None]) -> Callable[..., None]:
+    """Run the test in a process of its own, where mps tensors and Metal are software's."""
+
+    @functools.wraps(test)
+    def run(**arguments: Any) -> None:
+        outcome = children().run(_request(test, arguments))
+        assert outcome.status == 0, outcome.output
+
+    run.in_child = test  # type: ignore[attr-defined]
+    return run
+
+
+def _request(test: Callable[..., None], arguments: dict[str, Any]) -> dict[str, object]:
+    file = test.__code__.co_filename
+    return {"file": file, "function": test.__name__, "arguments": arguments}
