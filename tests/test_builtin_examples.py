@@ -15,7 +15,7 @@ PROBLEMS = Path(__file__).parents[1] / "examples" / "problems"
 # Their results need operators, sizes or numbers of steps that depend on the data.
 REFUSED = {
     "largest_eight": "topk",
-    "unique_counts": "torch.export cannot capture",
+    "unique_counts": "_unique2",
     "halting_depth": "torch.export cannot capture",
 }
 # Its loop is unrolled for the example's length: right there, and rejected when the length varies.
