@@ -50,14 +50,17 @@ def test_generate_tells_each_verdict_and_what_it_measured_on(metalgen, replies, 
 
 
 def test_generate_prints_json_and_nothing_else(metalgen, replies, tmp_path):
-    write_problem(tmp_path, ADD, "add.py")
-    done = metalgen("generate", "add.py", "--model", f"scripted:{replies}", "--json", "--out", "o")
+    noisy = ADD.replace("def get_inputs():", "print('noise')\n\n    def get_inputs():")
+    write_problem(tmp_path, noisy, "add.py")
+    models = ("--model", "builtin", "--model", f"scripted:{replies}")
+    done = metalgen("generate", "add.py", *models, "--attempts", 2, "--json", "--out", "o")
     result = json.loads(done.stdout)
     assert done.returncode == 0
     assert result["accepted"]
-    assert [attempt["verdict"]["verdict"] for attempt in result["attempts"]] == [
-        "rejected",
-        "accepted",
+    assert [(each["model"], each["verdict"]["verdict"]) for each in result["attempts"]] == [
+        ("builtin", "accepted"),
+        ("scripted", "rejected"),
+        ("scripted", "accepted"),
     ]
     assert result["directory"] == "o"
 

@@ -89,8 +89,11 @@ def test_all_models_are_tried(run):
 
 
 @pytest.mark.parametrize("error", [ProviderError("401"), UnsupportedError("not supported: it")])
-def test_a_model_that_gives_up_leaves_the_field_to_the_others(run, error):
-    result = run(ScriptedProposer((error,), name="a"), ScriptedProposer((RIGHT,), name="b"))
+def test_a_model_that_gives_up_leaves_the_field_to_the_others(run, error, tmp_path):
+    proposers = ScriptedProposer((error,), name="a"), ScriptedProposer((RIGHT,), name="b")
+    result = run(*proposers, out=tmp_path / "run")
+    kept = (tmp_path / "run" / "attempts.jsonl").read_text().splitlines()
+    assert json.loads(kept[0]) == {"model": "a", "stopped": str(error)}
     assert result.stopped[0].model == "a"
     assert result.stopped[0].is_provider_error == isinstance(error, ProviderError)
     assert result.best.record.model == "b"
@@ -146,7 +149,7 @@ def test_an_interrupted_run_leaves_what_it_had(run, tmp_path):
 def test_a_second_run_does_not_mix_with_the_first(run, tmp_path):
     out = tmp_path / "run"
     run(ScriptedProposer((RIGHT,)), out=out)
-    run(ScriptedProposer((WRONG,)), out=out)
+    run(ScriptedProposer((WRONG,)), out=out, attempts=1)
     assert not (out / "best").exists()
     assert (out / "best.previous" / "manifest.json").exists()
     assert len((out / "attempts.jsonl").read_text().splitlines()) == 1

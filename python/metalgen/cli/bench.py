@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,18 +52,20 @@ def bench(
     proposer = make_proposer(model or default_model(), base_url=base_url)
     found = find_problems(problems)
     limits = Limits(launch_s=time_limit)
-    for row in run_bench(
-        found,
-        proposer,
-        attempts=attempts,
-        allow_aten=aten,
-        jobs=jobs,
-        limits=limits,
-        out=out,
-    ):
-        rows.append(row)
-        if not as_json:
-            _show(console, row, len(rows), len(found))
+    # The problem files and the libraries below may print; with --json only the result may.
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        for row in run_bench(
+            found,
+            proposer,
+            attempts=attempts,
+            allow_aten=aten,
+            jobs=jobs,
+            limits=limits,
+            out=out,
+        ):
+            rows.append(row)
+            if not as_json:
+                _show(console, row, len(rows), len(found))
     result = Bench(proposer.name, tuple(rows), measured_on())
     if as_json:
         print(json.dumps(result.to_json(), indent=2))

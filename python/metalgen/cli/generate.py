@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +57,8 @@ def generate(
     console = Console(soft_wrap=True)
     live = LiveReport(console) if console.is_terminal and not as_json else None
     report = live or (Silent() if as_json else LineReport(console))
-    with live or nullcontext():
+    # The problem file and the libraries below may print; with --json only the result may.
+    with redirect_stdout(sys.stderr) if as_json else live or nullcontext():
         result = run(
             problem,
             model or [default_model()],

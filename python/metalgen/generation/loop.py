@@ -176,6 +176,8 @@ class _Run:
 
     def _stop(self, model: str, reason: str, is_provider_error: bool) -> None:
         self.stopped.append(Stopped(model, reason, is_provider_error))
+        if self.directory is not None:
+            self.directory.append({"model": model, "stopped": reason})
         self.report.stopped(self.stopped[-1])
 
     def _consider(

@@ -38,6 +38,7 @@ def render_model_new(candidate: Candidate, problem: Problem) -> str:
     once = list(writer.once())
     return environment.get_template("model_new.py.j2").render(
         title=f"{problem.name}: Metal kernels in place of Model.forward",
+        notes=problem.notes,
         problem=problem.source.rstrip(),
         source=_literal(candidate.source),
         signature=_signature(problem),

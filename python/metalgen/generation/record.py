@@ -1,6 +1,7 @@
 """What a run leaves on disk: every attempt as it ends, and the best candidate with its evidence.
 
-    DIR/attempts.jsonl      one line per attempt: model, reply, verdict, timing, tokens
+    DIR/attempts.jsonl      one line per attempt: model, reply, verdict, timing, tokens; and one
+                            per model that gave up: why
     DIR/best/               kernels.metal, kernels.metallib, plan.json, model_new.py, manifest.json
 
 Lines are on disk before the next attempt starts; files appear whole or not at all, so that a run

@@ -122,7 +122,6 @@ class Worker:
         settings = {
             "do": "start",
             "memory_bytes": self.limits.memory_bytes,
-            "threads": None,
             "device": self.device,
         }
         try:

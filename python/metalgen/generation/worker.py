@@ -3,7 +3,7 @@
 Reads requests from its standard input and answers on the descriptor that was its standard output;
 whatever the problem file prints goes to the error log instead.
 
-    {"do": "start", "memory_bytes": n, "threads": n | null, "device": "cpu"}
+    {"do": "start", "memory_bytes": n, "device": "cpu"}
     {"do": "describe", "path": p}                  -> {"problem": {...}} | {"error": "..."}
     {"do": "judge", "problem": {...}, "source": s, "plan": {...}, "allow_aten": b,
      "processor_seconds": n}                       -> {"accepted": {...}} | {"rejected": {...}}
@@ -61,8 +61,6 @@ class _Server:
 
         from metalgen.generation.limits import limit_this_process
 
-        if settings.get("threads"):
-            torch.set_num_threads(settings["threads"])
         # The first multiplication allocates what libraries keep, before the limit is set.
         torch.ones(64, 64) @ torch.ones(64, 64)
         limit_this_process(settings["memory_bytes"])

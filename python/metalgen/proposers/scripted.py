@@ -29,8 +29,8 @@ class ScriptedProposer:
             raise ProposalError(f"no scripted replies at '{path}': expected a file or a folder")
         if path.suffix != ".jsonl":
             return cls((path.read_text(),))
-        lines = path.read_text().splitlines()
-        return cls(tuple(str(json.loads(line)["reply"]) for line in lines if line.strip()))
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        return cls(tuple(str(line["reply"]) for line in lines if "reply" in line))
 
     def propose(self, problem: Problem, history: Sequence[Attempt]) -> Reply:
         """The reply after as many as `history` holds; UnsupportedError once all are used."""
