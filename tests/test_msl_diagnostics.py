@@ -242,3 +242,31 @@ def test_a_source_that_expands_without_end_is_given_up(monkeypatch):
         "kernel void k(device int* x) { B(B(x[0]++;)) }"
     )
     assert text == "k.metal: error: compiling took longer than 1 seconds"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "what"),
+    [
+        ("texture2d<float> t [[texture(0)]]", "textures ('texture2d')"),
+        ("sampler s [[sampler(0)]]", "samplers ('sampler')"),
+        ("float4 v [[stage_in]]", "stage_in arguments"),
+    ],
+)
+def test_what_is_not_supported_is_named(parameter, what):
+    text = errors(f"{HEAD}kernel void k(device float* x, {parameter}) {{}}")
+    assert f"error: not supported: {what}" in text
+
+
+def test_without_a_place_to_keep_compiled_headers_sources_still_compile(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("METALGEN_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    assert len(compile_to_air(HEAD + "kernel void k(device int* a) { a[0] = 1; }")) == 1
+
+
+def test_damaged_compiled_headers_are_done_without(tmp_path, monkeypatch):
+    source = HEAD + "kernel void k(device int* a) { a[0] = max(a[0], 1); }"
+    monkeypatch.setenv("METALGEN_CACHE_DIR", str(tmp_path))
+    compile_to_air(source)
+    (precompiled,) = tmp_path.glob("compiled-*/*.pch")
+    precompiled.write_bytes(precompiled.read_bytes()[:100_000])
+    assert len(compile_to_air(source)) == 1

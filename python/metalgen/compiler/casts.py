@@ -21,7 +21,7 @@ def widen_casts(text: str, offsets: Iterable[int]) -> Edits:
     for offset in sorted(set(offsets)):
         at = bisect.bisect_right(starts, offset) - 1
         operand = _operand(source, at) if at >= 0 else None
-        if operand is not None:
+        if operand is not None and operand[0] < operand[1] <= len(source.tokens):
             first, last = operand
             edits.insert(source.tokens[first].start, _WIDENED)
             edits.insert(source.tokens[last - 1].end, ")")
@@ -45,7 +45,7 @@ def _operand(source: Source, at: int) -> tuple[int, int] | None:
 def _unary_end(source: Source, at: int) -> int:
     """Behind the unary expression that starts at token `at`."""
     tokens, pairs = source.tokens, source.pairs
-    while tokens[at].text in _PREFIXES:
+    while at < len(tokens) and tokens[at].text in _PREFIXES:
         at += 1
     at = pairs.get(at, at) + 1
     while at < len(tokens):

@@ -29,7 +29,7 @@ def expand_compounds(text: str, offsets: Iterable[int]) -> Edits:
 def _expand(source: Source, at: int, edits: Edits) -> None:
     tokens = source.tokens
     last = at
-    while last - at < 2 and not tokens[last].text.endswith("="):
+    while last - at < 2 and last + 1 < len(tokens) and not tokens[last].text.endswith("="):
         last += 1
     operator = source.slice(at, last + 1)
     end = _operand_end(source, last + 1)

@@ -13,7 +13,7 @@ from metalgen.compiler.complaints import Complaint
 from metalgen.compiler.preprocess import Origin, Preprocessed
 from metalgen.compiler.rewrite import Translation
 from metalgen.compiler.tokens import Token, tokenize
-from metalgen.compiler.words import metal_message
+from metalgen.compiler.words import is_made_up, metal_message
 from metalgen.errors import CompileError
 
 _DIAGNOSTIC = re.compile(
@@ -63,6 +63,7 @@ class _Message:
     severity: str
     text: str
     place: _Place | None
+    is_echo: bool = False
 
 
 def failure(
@@ -131,12 +132,11 @@ def _read(
         return _Message("error", metal_message(unplaced["message"]), None) if unplaced else None
     row, column = int(found["line"]), int(found["column"])
     severity = "error" if found["severity"] == "fatal error" else found["severity"]
-    text = metal_message(found["message"])
+    place = _Place(Origin(found["file"], row), column)
     if preprocessed is not None and translation is not None and found["file"] == _STDIN:
-        return _Message(
-            severity, text, _translated(listing, preprocessed, translation, row, column)
-        )
-    return _Message(severity, text, _Place(Origin(found["file"], row), column))
+        place = _translated(listing, preprocessed, translation, row, column)
+    text = found["message"]
+    return _Message(severity, metal_message(text), place, is_made_up(text))
 
 
 def _translated(
@@ -204,7 +204,7 @@ def _outside_of_headers(listing: Listing, group: list[_Message]) -> list[_Messag
     shown = [note for note in notes if not _is_in_headers(listing, note)]
     if _is_in_headers(listing, error) and shown:
         # The last of the notes "in instantiation of ... requested here" is the user's own line.
-        error = _Message(error.severity, error.text, shown[0].place)
+        error = replace(error, place=shown[0].place)
         shown = shown[1:]
     return [error, *shown]
 
@@ -223,8 +223,7 @@ def _without_echoes(groups: list[list[_Message]]) -> list[list[_Message]]:
 
 
 def _is_echo(message: _Message) -> bool:
-    place = message.place
-    return "__metalgen" in message.text or (place is not None and place.is_echo)
+    return message.is_echo or (message.place is not None and message.place.is_echo)
 
 
 def _same(one: _Message, other: _Message) -> bool:

@@ -96,7 +96,8 @@ class Source:
         return at
 
     def slice(self, first: int, last: int) -> str:
-        """The text of `tokens[first:last]`."""
+        """The text of `tokens[first:last]`, of what there is of it."""
+        first, last = max(0, first), min(last, len(self.tokens))
         if first >= last:
             return ""
         return self.text[self.tokens[first].start : self.tokens[last - 1].end]

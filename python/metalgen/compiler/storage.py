@@ -10,7 +10,8 @@ from metalgen.compiler.threadgroup import TAG
 _SCALAR, _VECTOR = 4, 16  # bytes
 _CALL = re.compile(
     r"(%[-\w.$]+) = (?:(?:tail|musttail|notail) )?call [^@\n]*"
-    r"@(?P<name>\"?[\w$.]*threadgroup_storage[\w$.]*\"?)\(i64 [a-z ]*(?P<size>\d+), i64 [a-z ]*(?P<align>\d+)\)"
+    r"@(?P<name>\"?[\w$.]*threadgroup_storage[\w$.]*\"?)"
+    r"\(i64 [a-z ]*(?P<size>\d+), i64 [a-z ]*(?P<align>\d+)\)"
     r"[^\n]*"
 )
 

@@ -27,7 +27,12 @@ _VECTORS = (
     (re.compile(r"\b(?:metal::)?matrix<(\w+), (\d), (\d)>"), r"\1\2x\3"),
     (re.compile(r"\b(?:metal::)?_?atomic<(\w+)>"), r"atomic_\1"),
 )
-_MADE_UP = re.compile(r"__metalgen_name\b")
+# Names that the rewriting makes of the user's: the user's own are within.
+_MADE_UP = (
+    (re.compile(r"'[^']*\b__metalgen_tag_\w+' \(aka '([^']*)'\)"), r"'\1'"),
+    (re.compile(r"__metalgen_name\b|\b__metalgen_limit_"), ""),
+    (re.compile(r"\b__metalgen_tag_\d+_(\w+?)(?:_t)?\b"), r"\1"),
+)
 
 
 def metal_types(text: str) -> str:
@@ -36,13 +41,25 @@ def metal_types(text: str) -> str:
     text = _GENERIC.sub("", text)
     for pattern, name in (*_SCALARS, *_VECTORS):
         text = pattern.sub(name, text)
-    return _MADE_UP.sub("", text)
+    return _with_own_names(text)
 
 
 _ADDRESS_SPACES = {"global": "device", "local": "threadgroup", "private": "thread"}
 _ADDRESS_SPACE = re.compile(r"\b(global|local|private)(?= address space)")
 _LANGUAGE = re.compile(
     r"C\+\+ for OpenCL(?: version \S+)?|OpenCL C(?: version \S+)?|OpenCL(?: kernel)?"
+)
+# Names of what is not there, with what it is called in the refusal.
+_UNSUPPORTED = (
+    ("textures", r"(?:texture|depth)\d?\w*"),
+    ("samplers", r"sampler"),
+    ("ray tracing", r"raytracing|acceleration_structure|intersector|intersection_\w+"),
+    ("cooperative tensors", r"mpp|tensor|tensor_ops|cooperative_tensor"),
+)
+_UNKNOWN = r"(?:no template named|unknown type name|use of undeclared identifier|no type named) "
+_UNSUPPORTED_NAMES = tuple(
+    (re.compile(rf"^{_UNKNOWN}'((?:metal::)?(?:{names}))'.*"), rf"not supported: {what} ('\1')")
+    for what, names in _UNSUPPORTED
 )
 _QUOTED = re.compile(r"'([^']*)'")
 _AKA = re.compile(r"'([^']*)' \(aka '\1'\)")
@@ -53,8 +70,21 @@ def metal_message(text: str) -> str:
     text = metal_types(text)
     text = _QUOTED.sub(lambda found: f"'{_without_thread(found[1])}'", text)
     text = _AKA.sub(r"'\1'", text)
+    for pattern, refusal in _UNSUPPORTED_NAMES:
+        text = pattern.sub(refusal, text)
     text = _ADDRESS_SPACE.sub(lambda found: _ADDRESS_SPACES[found[1]], text)
     return _LANGUAGE.sub("Metal", text)
+
+
+def is_made_up(text: str) -> bool:
+    """Whether one of clang's messages is about what the rewriting has added."""
+    return "__metalgen" in _with_own_names(text)
+
+
+def _with_own_names(text: str) -> str:
+    for pattern, replacement in _MADE_UP:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def _without_thread(type_text: str) -> str:
