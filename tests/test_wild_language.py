@@ -122,3 +122,15 @@ def test_constant_tables_are_passed_to_pointers_that_do_not_say_const():
         }
     """).f(out, 2.0, threads=2)
     assert out.tolist() == [2, 8]
+
+
+def test_packed_vectors_convert_to_vectors_of_other_types():
+    x = torch.tensor([-1, 2, -3, 4], dtype=torch.int8)
+    out = torch.zeros(4)
+    library("""
+        kernel void f(device const char* x, device float4* out) {
+          device const packed_char4* packed = (device const packed_char4*)x;
+          out[0] = float4(packed[0]) * 0.5f;
+        }
+    """).f(x, out, threads=1)
+    assert torch.equal(out, x * 0.5)
