@@ -44,7 +44,7 @@ def test_an_endless_loop_is_rejected_when_its_time_is_up(judge):
         "the candidate timed out after 2 s (on the inputs as given); does a loop never end, or do"
         " some threads wait where others never come?",
     )
-    assert time.monotonic() - started < TIME_LIMIT_S + 20
+    assert time.monotonic() - started < TIME_LIMIT_S + 60
     assert_the_next_candidate_is_judged_as_usual(judge)
 
 

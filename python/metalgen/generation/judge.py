@@ -19,6 +19,8 @@ from metalgen.errors import (
 )
 from metalgen.generation.candidate import Candidate
 from metalgen.generation.cases import CaseBook
+from metalgen.generation.guarded import POISONS
+from metalgen.generation.threadgroup_poison import poison_threadgroup_memory
 from metalgen.generation.timing import Timing, measure
 from metalgen.generation.verify import Checked, Harm, Verification, is_degenerate
 from metalgen.generation.watched_library import WatchedLibrary
@@ -96,6 +98,8 @@ class Judge:
         verification = Verification(self.problem, compiled, library, self.device, library.progress)
         checks: list[Checked] = []
         self.progress("reference", "")
+        # Compiled and translated here, so that no candidate's time limit counts it.
+        poison_threadgroup_memory(POISONS[0], self.device)
         for case in self._cases:
             try:
                 found = verification.check(case)
