@@ -34,6 +34,7 @@ _LANGUAGE = [
     "-ferror-limit",
     "0",
     "-fno-caret-diagnostics",
+    "-fno-elide-type",
     "-ftemplate-backtrace-limit=0",
     "-w",
     "-O2",
@@ -148,10 +149,12 @@ def _compile(job: _Job, preprocessed: Preprocessed) -> tuple[Preprocessed, Trans
         if not result.returncode or needed is None:
             break
         repair, offsets = needed
-        if not repair.is_local:
+        edits = repair.edit(preprocessed.text, offsets)
+        if not repair.is_local or not edits.changes:
             waiting.remove(repair)
-        preprocessed = preprocessed.changed_by(repair.edit(preprocessed.text, offsets))
-        translation, result = _attempt(job, preprocessed)
+        if edits.changes:
+            preprocessed = preprocessed.changed_by(edits)
+            translation, result = _attempt(job, preprocessed)
     if result.returncode or translation.complaints:
         complaints = translation.complaints
         raise failure(job.listing, preprocessed, translation, complaints, result.errors)

@@ -1,7 +1,8 @@
-"""Compound assignments to vector components in templates, which clang does not resolve.
+"""Compound assignments that clang does not resolve.
 
-Components are properties, and of a property whose type depends on a template parameter clang
-refuses `v.x += y`; `v.x = v.x + (y)` it accepts.
+Components of vectors are properties, and of a property whose type depends on a template parameter
+clang refuses `v.x += y`; of a pointer it refuses `p += n` where `n` is an object that converts to
+an integer. It accepts `v.x = v.x + (y)`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterable
 from metalgen.compiler.edits import Edits
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.tokens import tokenize
+
+_COMPOUNDS = frozenset({"+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="})
 
 
 def expand_compounds(text: str, offsets: Iterable[int]) -> Edits:
@@ -33,7 +36,7 @@ def _expand(source: Source, at: int, edits: Edits) -> None:
         last += 1
     operator = source.slice(at, last + 1)
     end = _operand_end(source, last + 1)
-    if not operator.endswith("=") or len(operator) < 2 or end is None:
+    if operator not in _COMPOUNDS or end is None:
         return
     target = source.slice(_target_start(source, at), at)
     edits.replace(tokens[at].start, tokens[last].end, f"= {target} {operator[:-1]} (")

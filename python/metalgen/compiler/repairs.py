@@ -122,7 +122,7 @@ REPAIRS = (
         is_local=True,
     ),
     Repair(
-        (re.compile(r"invalid operands to binary expression \('<pseudo-object type>' and "),),
+        (re.compile(r"invalid operands to binary expression \('(?:<pseudo-object type>|.*\*)"),),
         expand_compounds,
         is_local=True,
     ),
