@@ -4,6 +4,7 @@
 #import <Foundation/Foundation.h>
 #import <Metal/Metal.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <string>
@@ -18,6 +19,9 @@ namespace {
 
 // Metal takes at most this many bytes by value; more go through a buffer.
 constexpr std::size_t kMaxInlineBytes = 4096;
+
+// Of Apple silicon: what memory that is shared without copying must consist of.
+constexpr std::size_t kPageBytes = 16384;
 
 std::string text_of(NSError* error) {
   const char* text = error.localizedDescription.UTF8String;
@@ -38,17 +42,18 @@ MTLSize size_of(const Extent& extent) { return MTLSizeMake(extent[0], extent[1],
 
 class AppleBuffer final : public Buffer {
  public:
-  explicit AppleBuffer(id<MTLBuffer> buffer) : buffer_(buffer) {}
+  AppleBuffer(id<MTLBuffer> buffer, std::size_t size) : buffer_(buffer), size_(size) {}
 
   std::uintptr_t handle() const override {
     return reinterpret_cast<std::uintptr_t>((__bridge void*)buffer_);
   }
   std::span<std::byte> bytes() const override {
-    return {static_cast<std::byte*>(buffer_.contents), buffer_.length};
+    return {static_cast<std::byte*>(buffer_.contents), size_};
   }
 
  private:
   const id<MTLBuffer> buffer_;
+  const std::size_t size_;
 };
 
 // Room that no kernel may touch, for Metal wants a buffer wherever a kernel declares one.
@@ -210,18 +215,26 @@ class AppleDevice final : public Device {
   }
 
   std::unique_ptr<Buffer> wrap(std::span<std::byte> bytes) override {
+    // Checked here, for Metal's validation layer ends the process.
+    const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
+    if (bytes.empty() || address % kPageBytes != 0 || bytes.size() % kPageBytes != 0)
+      throw LaunchError("expected whole pages of 16 KiB to share with the GPU, found " +
+                        std::to_string(bytes.size()) + " bytes at " + std::to_string(address));
     id<MTLBuffer> buffer = [device_ newBufferWithBytesNoCopy:bytes.data()
                                                       length:bytes.size()
                                                      options:MTLResourceStorageModeShared
                                                  deallocator:nil];
-    if (buffer == nil) throw LaunchError("Metal shares whole pages of memory only (16 KiB)");
-    return std::make_unique<AppleBuffer>(buffer);
+    if (buffer == nil)
+      throw LaunchError("Metal cannot share " + std::to_string(bytes.size()) + " bytes");
+    return std::make_unique<AppleBuffer>(buffer, bytes.size());
   }
 
   std::unique_ptr<Buffer> allocate(std::size_t bytes) override {
-    id<MTLBuffer> buffer = [device_ newBufferWithLength:bytes options:MTLResourceStorageModeShared];
+    // Metal has no buffers of length 0.
+    id<MTLBuffer> buffer = [device_ newBufferWithLength:std::max<std::size_t>(bytes, 1)
+                                                options:MTLResourceStorageModeShared];
     if (buffer == nil) throw LaunchError("no memory for " + std::to_string(bytes) + " bytes");
-    return std::make_unique<AppleBuffer>(buffer);
+    return std::make_unique<AppleBuffer>(buffer, bytes);
   }
 
   std::shared_ptr<Library> load(std::span<const std::byte> metallib, Translator) override {

@@ -57,7 +57,8 @@ void bind_library(py::module_& module) {
       .def_readonly("value", &FunctionConstant::value);
   py::class_<Library, std::shared_ptr<Library>>(module, "Library")
       .def("pipeline", &Library::pipeline, py::arg("kernel"),
-           py::arg("constants") = std::vector<FunctionConstant>(), py::keep_alive<0, 1>());
+           py::arg("constants") = std::vector<FunctionConstant>(), py::keep_alive<0, 1>(),
+           py::call_guard<py::gil_scoped_release>());
 }
 
 std::span<const std::byte> span_of(const py::bytes& bytes) {
@@ -80,7 +81,10 @@ std::unique_ptr<Buffer> wrap(Device& device, std::uintptr_t address, std::size_t
 }
 
 std::shared_ptr<Library> load(Device& device, const py::bytes& metallib, py::object translate) {
-  return device.load(span_of(metallib), make_translator(std::move(translate)));
+  const std::span<const std::byte> bytes = span_of(metallib);
+  Translator translator = make_translator(std::move(translate));
+  const py::gil_scoped_release released;
+  return device.load(bytes, std::move(translator));
 }
 
 void bind_device(py::module_& module) {
