@@ -8,6 +8,7 @@ import torch
 
 import metalgen
 from metalgen.compiler.integers import integer_value
+from metalgen.errors import CompileError
 
 PREAMBLE = "#include <metal_stdlib>\nusing namespace metal;\n"
 
@@ -134,3 +135,48 @@ def test_packed_vectors_convert_to_vectors_of_other_types():
         }
     """).f(x, out, threads=1)
     assert torch.equal(out, x * 0.5)
+
+
+def test_array_parameters_of_templates_lead_to_thread_memory():
+    out = torch.tensor([3.0])
+    library("""
+        template <typename T>
+        T at(T scale, const T values[], threadgroup T shared[4], uint i) {
+          return scale * values[i] + shared[i];
+        }
+        kernel void f(device float* x) {
+          const float values[3] = {1, 2, 4};
+          threadgroup float shared[4];
+          shared[2] = 0.5f;
+          x[0] = at(x[0], values, shared, 2u);
+        }
+    """).f(out, threads=1)
+    assert out.item() == 12.5
+
+
+def test_traits_that_sources_extend_for_their_own_types():
+    out = torch.zeros(4)
+    library("""
+        template <typename T> struct indexed { uint i; T value; };
+        template <typename T> struct metal::_numeric_limits_impl<indexed<T>> {
+          static constexpr METAL_FUNC indexed<T> lowest() {
+            return indexed<T>{7, numeric_limits<T>::lowest()};
+          }
+        };
+        static_assert(__is_valid_simdgroup_type<half4>::value);
+        static_assert(!__is_valid_simdgroup_type<long>::value);
+        kernel void f(device float* out) {
+          out[0] = numeric_limits<indexed<half>>::lowest().i;
+          out[1] = numeric_limits<indexed<half>>::lowest().value;
+          out[2] = vec_elements<half3>::value + vec_elements<packed_float4>::value;
+          out[3] = vec_elements<uint>::value;
+        }
+    """).f(out, threads=1)
+    assert out.tolist() == [7, -65504, 7, 1]
+
+
+def test_messages_name_vectors_even_where_only_a_part_of_them_differs():
+    with pytest.raises(CompileError) as caught:
+        library("kernel void f(device float4* x) { x[0] = half4(1.0h); }")
+    assert "half4" in str(caught.value)
+    assert "<...>" not in str(caught.value)

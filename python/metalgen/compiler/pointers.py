@@ -15,7 +15,7 @@ _TYPE = re.compile(
 _QUALIFIERS = frozenset(
     {"const", "volatile", "unsigned", "signed", "static", "inline", "constexpr"}
 )
-_SPACES = frozenset(
+SPACES = frozenset(
     {"thread", "device", "constant", "threadgroup", "__private", "__global", "__constant"}
     | {"__local", "__generic", "__metalgen_any_space"}
 )
@@ -50,7 +50,7 @@ def _declarators(source: Source) -> Iterator[int]:
         while first > 0 and tokens[first - 1].text in _QUALIFIERS:
             first -= 1
         front = tokens[first - 1].text if first > 0 else ";"
-        if front in _SPACES or (front not in _FRONT and tokens[first - 1].kind != "pragma"):
+        if front in SPACES or (front not in _FRONT and tokens[first - 1].kind != "pragma"):
             continue
         if front != "(" or _is_parameter_list(source, first - 1):
             yield at

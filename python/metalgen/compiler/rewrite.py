@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from metalgen.compiler.arrays import qualify_array_parameters
 from metalgen.compiler.attributes import group_at, is_standard
 from metalgen.compiler.callables import rewrite_function_parameters
 from metalgen.compiler.complaints import Complaint, Complaints
@@ -72,6 +73,7 @@ def rewrite(preprocessed: Preprocessed, untrusted: bool) -> Translation:
     qualify_thread_members(source, edits)
     rewrite_constructors(source, edits)
     rewrite_function_parameters(source, edits)
+    qualify_array_parameters(source, edits)
     field_names = declare_fields(source, edits)
     check_pointers(source, complaints)
     _rewrite_words(source, found, edits, complaints, untrusted)
