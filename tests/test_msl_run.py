@@ -111,3 +111,17 @@ def test_conditional_operators_choose_between_memories():
     mixed = torch.stack([x[0], x[1], zero, zero])
     torch.testing.assert_close(y[4:8], outside + nested + mixed + first)
     assert y[8:, 0].tolist() == [3.5, 3.5, 3.5, 6.5 + 4.5]
+
+
+def test_a_constant_that_only_a_parameter_depends_on_can_be_given():
+    library = metalgen.compile_shader("""
+        #include <metal_stdlib>
+        using namespace metal;
+        constant bool extra [[function_constant(4)]];
+        kernel void copy(device float* y, device const float* x,
+                         device float* unused [[function_constant(extra)]],
+                         uint i [[thread_position_in_grid]]) { y[i] = x[i]; }
+    """)
+    x, y, unused = torch.randn(5), torch.zeros(5), torch.zeros(1)
+    library.copy(y, x, unused, threads=5, constants={"extra": True})
+    assert torch.equal(y, x)

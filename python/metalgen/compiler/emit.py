@@ -30,7 +30,7 @@ DATA_LAYOUT = (
 
 _LINKAGE = re.compile(r"^define (?:(?:linkonce_odr|weak_odr|linkonce|weak|internal|hidden) )*")
 _NOISE = re.compile(r" (?:dso_local|spir_func|spir_kernel|comdat(?:\(\$[^)]*\))?)\b|, comdat\b")
-_PROGRAM_SCOPE = re.compile(r"^@\S+ = (?:local_unnamed_addr )?addrspace\(2\)")
+_PROGRAM_SCOPE = re.compile(r"^@\S+ = (?:local_unnamed_addr )?addrspace\(2\) (?!externally)")
 # Other intrinsics on generic pointers keep the suffix of what they were.
 _OLD_SUFFIX = re.compile(r"(@llvm\.[\w.]*?)\.p4\b")
 _KERNEL_ARGUMENT_METADATA = re.compile(r" !kernel_arg_\w+ ![0-9]+")

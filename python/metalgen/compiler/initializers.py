@@ -21,6 +21,8 @@ _IS_DEFINED = re.compile(
     r"(?:tail )?call [^@\n]*@air\.is_function_constant_defined\(ptr addrspace\(2\) [^@\n]*@"
 )
 _SYMBOL = re.compile(rf"@{CONSTANT_SYMBOL}\d+")
+# Constants that decide whether a parameter exists are numbers.
+_TYPES = {"int": "i32", "uint": "i32", "short": "i16", "ushort": "i16", "float": "float"}
 _CONSTRUCTORS = "@llvm.global_ctors"
 
 
@@ -78,17 +80,23 @@ def constant_globals(
         else:
             result.append(Entity(entity.name, _renamed(entity.text, names)))
     seen = {constant.name for constant, _ in used}
-    for constant in constants:
+    for symbol, constant in by_symbol.items():
         if constant.name in conditions - seen:
-            used.append((constant, ""))
+            used.append((constant, names[symbol]))
+            type_text = _TYPES.get(constant.type_name, "i8")
+            # Not internal: nothing but the metadata mentions it.
+            result.append(_initializer(names[symbol], type_text, linkage=""))
     return result, sorted(used, key=lambda each: each[0].index)
 
 
 def _constant_global(entity: Entity, name: str) -> Entity:
     found = _EXTERNAL.search(entity.text)
-    type_text = found[1] if found else "i8"
+    return _initializer(name, found[1] if found else "i8", linkage="internal unnamed_addr ")
+
+
+def _initializer(name: str, type_text: str, *, linkage: str) -> Entity:
     text = (
-        f"@{name} = internal unnamed_addr addrspace(2) externally_initialized constant "
+        f"@{name} = {linkage}addrspace(2) externally_initialized constant "
         f'{type_text} undef, section "air.fc_initializer"'
     )
     return Entity(f"@{name}", text)
