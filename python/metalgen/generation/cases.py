@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metalgen.errors import ProblemError
 from metalgen.generation.reference import Expected, expect
-from metalgen.generation.shapes import Variation, find_variations, tensors_in
+from metalgen.generation.shapes import Variation, find_variations, is_large, tensors_in
 from metalgen.problem import LoadedProblem
 from metalgen.problem.description import copied
 from metalgen.problem.loaded import described, module_tensors
@@ -80,6 +80,13 @@ def _bytes(case: Case) -> int:
 
 def _makers(problem: LoadedProblem) -> Iterator[tuple[str, Callable[[], Case | None]]]:
     weights = perturbed(problem, seed=1)
+    variations = find_variations(problem)
+    smaller = variations[0] if variations and is_large(problem) else None
+
+    def fresh_inputs(seed: int) -> tuple[object, ...]:
+        """In the file's shapes, or smaller where those are large and others will do."""
+        inputs = problem.fresh_inputs(seed)
+        return inputs if smaller is None else smaller.apply(inputs)
 
     def as_given() -> Case:
         try:
@@ -89,14 +96,14 @@ def _makers(problem: LoadedProblem) -> Iterator[tuple[str, Callable[[], Case | N
         return Case("the inputs as given", problem.module, problem.inputs, expected)
 
     def other_seed() -> Case | None:
-        return _valid(problem, "fresh inputs and weights", weights, problem.fresh_inputs(1))
+        return _valid(problem, "fresh inputs and weights", weights, fresh_inputs(1))
 
     yield "given", as_given
-    for number, variation in enumerate(find_variations(problem)):
+    for number, variation in enumerate(variations):
         yield f"shape {number}", _shape_maker(problem, weights, variation)
     yield "seed", other_seed
     for name, change in VALUE_CHANGES.items():
-        yield name, _value_maker(problem, weights, name, change)
+        yield name, _value_maker(problem, weights, name, change, fresh_inputs)
 
 
 def _shape_maker(
@@ -115,10 +122,14 @@ def _shape_maker(
 
 
 def _value_maker(
-    problem: LoadedProblem, module: nn.Module, name: str, change: Callable[[Tensor], Tensor]
+    problem: LoadedProblem,
+    module: nn.Module,
+    name: str,
+    change: Callable[[Tensor], Tensor],
+    fresh_inputs: Callable[[int], tuple[object, ...]],
 ) -> Callable[[], Case | None]:
     def make() -> Case | None:
-        inputs = tuple(_changed(value, change) for value in copied(problem.fresh_inputs(3)))
+        inputs = tuple(_changed(value, change) for value in copied(fresh_inputs(3)))
         case = _valid(problem, name, module, inputs)
         # Whole numbers that rounding decides (an argmax of equal values) prove nothing.
         discrete = case and any(not t.is_floating_point() for t in case.expected.eager)

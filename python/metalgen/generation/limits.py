@@ -56,6 +56,12 @@ def _mapped_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether Python or PyTorch could not allocate something."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text
+
+
 def default_memory_bytes() -> int:
     """Three quarters of the machine's memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from metalgen.generation.shapes import tensors_in
 from metalgen.problem import LoadedProblem
 from metalgen.problem.description import copied, copied_module
 from metalgen.problem.loaded import described, module_tensors
@@ -16,6 +17,7 @@ from metalgen.problem.loaded import described, module_tensors
 # Beyond this, float64 (several times slower, far more where vendors' kernels lack it) is not worth
 # the wait at full size; smaller shapes are still compared with it.
 FLOAT64_BUDGET_S = 3.0
+FLOAT64_BYTES = 512 << 20
 
 
 # Float32's spacing: kernels accumulate in float32 whatever they read and write.
@@ -46,8 +48,11 @@ def expect(problem: LoadedProblem, module: nn.Module, inputs: tuple[object, ...]
     # A copy: running may change buffers (running statistics) and remember things in attributes.
     eager = _cpu(problem.run(copied(inputs), copied_module(module)))
     if time.perf_counter() - started > FLOAT64_BUDGET_S:
-        slow = "float64 skipped: the module is too slow for it"
+        slow = "float64 skipped at full size: the module is too slow for it"
         return Expected(eager, _doubled(eager), (None,) * len(eager), slow)
+    if sum(tensor.nbytes for tensor in (*tensors_in(inputs), *eager)) > FLOAT64_BYTES:
+        large = "float64 skipped at full size: the tensors are too large for it"
+        return Expected(eager, _doubled(eager), (None,) * len(eager), large)
     precise, note = _precise(problem, module, inputs)
     if precise is None or [t.shape for t in precise] != [t.shape for t in eager]:
         moved = _moved(problem, module, inputs, eager, _same)

@@ -13,6 +13,8 @@ from metalgen.problem import LoadedProblem
 from metalgen.problem.description import copied_module
 
 PROBE_BUDGET_S = 10.0
+# Problems with larger inputs are tried at smaller sizes only, besides their own.
+LARGE_BYTES = 64 << 20
 
 Axis = tuple[int, int]  # (position among the tensors, dimension)
 Sizes = dict[Axis, int]
@@ -65,6 +67,11 @@ def tensors_in(inputs: Iterable[object]) -> Iterator[Tensor]:
             yield from tensors_in(value.values())
 
 
+def is_large(problem: LoadedProblem) -> bool:
+    """Whether the inputs are so large that most cases should have smaller ones."""
+    return sum(tensor.nbytes for tensor in tensors_in(problem.inputs)) > LARGE_BYTES
+
+
 def find_variations(problem: LoadedProblem, count: int = 2) -> list[Variation]:
     """Up to `count` sets of other sizes that the module accepts, all free dimensions at once."""
     deadline = time.perf_counter() + PROBE_BUDGET_S
@@ -83,11 +90,12 @@ def find_variations(problem: LoadedProblem, count: int = 2) -> list[Variation]:
 def _combined(groups: list[list[Axis]], problem: LoadedProblem, seed: int) -> Sizes:
     """New sizes for each group, different from every other group's where possible."""
     shapes = [tensor.shape for tensor in tensors_in(problem.inputs)]
+    grow = not is_large(problem)
     sizes: Sizes = {}
     taken: set[int] = set()
     for group in groups:
         old = shapes[group[0][0]][group[0][1]]
-        new = _other_size(old, seed)
+        new = _other_size(old, seed, grow)
         while new in taken:
             new += 2  # odd stays odd, where most sizes are even
         taken.add(new)
@@ -95,13 +103,16 @@ def _combined(groups: list[list[Axis]], problem: LoadedProblem, seed: int) -> Si
     return sizes
 
 
-def _other_size(size: int, seed: int) -> int:
-    """An odd size below the old one, then one just above it; small ones only grow."""
+def _other_size(size: int, seed: int, grow: bool) -> int:
+    """An odd size below the old one, then one just above it or (`grow` False) further below.
+
+    The smallest only grow.
+    """
     if size <= 3:
         return size + 1 + seed
     if seed == 0:
         return max(3, (size * 5 // 8) | 1)
-    return size + 3 if size < 4096 else size - 3
+    return size + 3 if grow else max(3, (size // 3) | 1)
 
 
 def _free_groups(problem: LoadedProblem, deadline: float) -> Iterator[list[Axis]]:

@@ -92,7 +92,7 @@ class _Server:
         from metalgen.errors import ProblemError
         from metalgen.generation.candidate import Candidate
         from metalgen.generation.judge import Overrun
-        from metalgen.generation.limits import limit_processor_time
+        from metalgen.generation.limits import is_out_of_memory, limit_processor_time
         from metalgen.plan import parse_plan
         from metalgen.proposers import Rejected
 
@@ -103,8 +103,11 @@ class _Server:
             found = judge.judge(candidate, allow_aten=request["allow_aten"])
         except ProblemError as error:
             return {"error": str(error)}
-        except MemoryError:
-            return {"rejected": {"stage": "launch", "reason": "ran out of memory"}}
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            path = request["problem"]["path"]
+            return {"error": f"'{path}' needs more memory than there is; make its sizes smaller"}
         if isinstance(found, Overrun | Rejected):
             rejected = found.rejected if isinstance(found, Overrun) else found
             return {
