@@ -125,3 +125,20 @@ def test_a_constant_that_only_a_parameter_depends_on_can_be_given():
     x, y, unused = torch.randn(5), torch.zeros(5), torch.zeros(1)
     library.copy(y, x, unused, threads=5, constants={"extra": True})
     assert torch.equal(y, x)
+
+
+def test_conditions_on_array_elements_in_templates_are_no_parameters():
+    library = metalgen.compile_shader("""
+        #include <metal_stdlib>
+        using namespace metal;
+        template <typename T> T first_above(constant T* values, T limit) {
+          int i = 0;
+          while (limit >= values[i]) ++i;
+          if (i >= values[0]) return values[i];
+          return limit;
+        }
+        kernel void k(device float* y, constant float* x) { y[0] = first_above(x, 2.0f); }
+    """)
+    y = torch.zeros(1)
+    library.k(y, torch.tensor([0.0, 1.0, 2.0, 5.0]), threads=1)
+    assert y.item() == 5

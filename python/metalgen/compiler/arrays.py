@@ -11,7 +11,8 @@ from metalgen.compiler.tokens import split_at_commas
 def qualify_array_parameters(source: Source, edits: Edits) -> None:
     """Say `thread` where nothing is said: clang would deduce it as a part of T."""
     for scope in source.all_scopes():
-        if scope.kind != "function" or not scope.in_template(source.tokens):
+        is_block = scope.parent is not None and scope.parent.kind == "function"
+        if scope.kind != "function" or is_block or not scope.in_template(source.tokens):
             continue
         opener = source.template_end(scope.head)
         while opener < scope.opener and source.tokens[opener].text != "(":
