@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -117,7 +116,8 @@ def test_constant_tables_are_passed_to_pointers_that_do_not_say_const():
     library("""
         constexpr constant static float table[3] = {1, 2, 4};
         static float last(constant float* values, int n) { return values[n - 1]; }
-        kernel void f(device float* out, constant float& scale, uint i [[thread_position_in_grid]]) {
+        kernel void f(device float* out, constant float& scale,
+                      uint i [[thread_position_in_grid]]) {
           constant float* values = table;
           out[i] = i ? scale * last(table, 3) : values[1];
         }
@@ -180,3 +180,37 @@ def test_messages_name_vectors_even_where_only_a_part_of_them_differs():
         library("kernel void f(device float4* x) { x[0] = half4(1.0h); }")
     assert "half4" in str(caught.value)
     assert "<...>" not in str(caught.value)
+
+
+def test_swizzles_of_swizzles_can_be_assigned_to():
+    x = torch.arange(8.0).reshape(2, 4)
+    library("""
+        kernel void f(device float4* x, uint i [[thread_position_in_grid]]) {
+          float4 v = x[i];
+          v.xyz.zy = float2(10, 20);
+          v.wzyx.rg.x += 100;
+          x[i] = v;
+          x[i].xy.x = -1;
+        }
+    """).f(x, threads=2)
+    assert x.tolist() == [[-1, 20, 10, 103], [-1, 20, 10, 107]]
+
+
+def test_constructors_for_two_memories_with_temporaries_as_operands():
+    x = torch.tensor([1.0, 2, 0, 0])
+    library("""
+        struct complex {
+          float re, im;
+          complex(float real = 0, float imaginary = 0) thread : re(real), im(imaginary) {}
+          complex(float r, float i) device : re(r), im(i) {}
+          friend complex operator*(complex a, complex b) {
+            return complex(a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re);
+          }
+          complex operator+(thread const complex& o) const { return complex(re + o.re, im + o.im); }
+        };
+        kernel void f(device complex* x) {
+          complex z = x[0];
+          x[1] = z * z + complex(1);
+        }
+    """).f(x, threads=1)
+    assert x.tolist() == [1, 2, -2, 4]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from metalgen.compiler.edits import Edits
 from metalgen.compiler.scopes import Scope, Source
+from metalgen.compiler.tokens import split_at_commas
 
 _GENERIC_SPACES = frozenset(
     {"thread", "device", "threadgroup", "__private", "__global", "__local", "__generic"}
@@ -92,8 +93,19 @@ def _read(source: Source, name_at: int) -> _Constructor | None:
     first = source.statement_start(name_at)
     if first < name_at and tokens[first].text == ";":
         first += 1
-    words = [token.text for token in tokens[first : close + 1]]
-    return _Constructor(first, last, space, " ".join(words))
+    return _Constructor(first, last, space, _signature(source, first, name_at + 1))
+
+
+def _signature(source: Source, first: int, opener: int) -> str:
+    """What tells a constructor from others: template parameters and the types of its own."""
+    tokens, pairs = source.tokens, source.pairs
+    types = [source.slice(first, source.template_end(first))]
+    for start, end in split_at_commas(tokens, opener + 1, pairs[opener], pairs):
+        last = next((at for at in range(start, end) if tokens[at].text == "="), end)
+        if last > start + 1 and tokens[last - 1].kind == "identifier":
+            last -= 1  # the name
+        types.append(" ".join(token.text for token in tokens[start:last]))
+    return ",".join(types)
 
 
 def _initializers_end(source: Source, at: int) -> int:

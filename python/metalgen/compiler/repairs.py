@@ -13,6 +13,7 @@ from metalgen.compiler.constness import add_const
 from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.members import add_constant_members
 from metalgen.compiler.scopes import Source, read_source
+from metalgen.compiler.swizzles import compose_swizzles
 from metalgen.compiler.tokens import match_angle, tokenize
 
 _PLACE = re.compile(r"^<stdin>:(\d+):(\d+): ")
@@ -99,6 +100,10 @@ REPAIRS = (
         (
             re.compile(r"cannot bind to a temporary object because of address space mismatch"),
             re.compile(
+                r"cannot bind reference in default address space to object in address space "
+                r"'__private'"
+            ),
+            re.compile(
                 r"binding reference of type 'const __private [^']*' to value of type "
                 r"'(?!(?:const )?__)[^']*' changes address space"
             ),
@@ -129,6 +134,11 @@ REPAIRS = (
     Repair(
         (re.compile(r"incompatible operand types \('.*__(?:global|local|constant).*'\)"),),
         load_choices,
+        is_local=True,
+    ),
+    Repair(
+        (re.compile(r"no matching member function for call to '__put_\w+'"),),
+        compose_swizzles,
         is_local=True,
     ),
 )
