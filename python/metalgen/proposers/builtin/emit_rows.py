@@ -29,6 +29,8 @@ Mode = Literal["thread", "simdgroup", "threadgroup"]
 
 # Rows up to this long are left to one SIMD-group, which needs no barriers.
 SIMD_ROW = 1024
+# Longer ones too where so many rows keep the device busy.
+MANY_ROWS, MANY_ROWS_LONG = 512, 8192
 SHORT_ROW = 16
 ROWS_PER_GROUP = 8
 INNER_NAMES = ((), ("column",), ("line", "column"), ("layer", "line", "column"))
@@ -128,7 +130,8 @@ def _mode(draft: Draft, rows: list[Row], outer: tuple[Axis, ...]) -> Mode:
         return "thread"
     if not any(_walks_row(row) for row in reduced) and count >= 256:
         return "thread"
-    return "simdgroup" if longest <= SIMD_ROW else "threadgroup"
+    few = longest <= SIMD_ROW or (longest <= MANY_ROWS_LONG and count >= MANY_ROWS)
+    return "simdgroup" if few else "threadgroup"
 
 
 def _walks_row(row: Row) -> bool:

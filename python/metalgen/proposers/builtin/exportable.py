@@ -26,24 +26,52 @@ class AnyChannels(nn.Module):
         return torch.nn.functional.instance_norm(value, eps=self.eps)
 
 
+class AnyLength(nn.Module):
+    """Max pooling of lines, written as that of planes with one row: export fixes the former's length."""
+
+    def __init__(self, pool: nn.MaxPool1d) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, value: Tensor) -> Tensor:
+        """The largest entries along the last dimension."""
+        pool = self.pool
+        planes = torch.nn.functional.max_pool2d(
+            value.unsqueeze(-2),
+            (1, _only(pool.kernel_size)),
+            (1, _only(pool.stride)),
+            (0, _only(pool.padding)),
+            (1, _only(pool.dilation)),
+            pool.ceil_mode,
+        )
+        return planes.squeeze(-2)
+
+
+def _only(setting: int | tuple[int, ...]) -> int:
+    return setting if isinstance(setting, int) else setting[0]
+
+
 def exportable(module: nn.Module) -> nn.Module:
     """The module, or a copy of it whose parts leave sizes open."""
-    if not any(_is_open(part) for part in module.modules()):
+    if all(_opened(part) is part for part in module.modules()):
         return module
-    clone = copy.deepcopy(module)
-    if isinstance(clone, _InstanceNorm):
-        return AnyChannels(clone.eps)
+    clone = _opened(copy.deepcopy(module))
     for parent in list(clone.modules()):
+        if isinstance(parent, AnyLength):
+            continue
         for name, part in list(parent.named_children()):
-            if isinstance(part, _InstanceNorm) and _is_open(part):
-                setattr(parent, name, AnyChannels(part.eps))
+            setattr(parent, name, _opened(part))
     return clone
 
 
-def _is_open(module: nn.Module) -> bool:
+def _opened(module: nn.Module) -> nn.Module:
+    """The module's stand-in, or the module itself where export needs none."""
+    if isinstance(module, nn.MaxPool1d) and not module.return_indices:
+        return AnyLength(module)
     if not isinstance(module, _InstanceNorm):
-        return False
-    return module.weight is None and module.running_mean is None
+        return module
+    fixed = module.weight is not None or module.running_mean is not None
+    return module if fixed else AnyChannels(module.eps)
 
 
 def decompositions() -> CustomDecompTable:

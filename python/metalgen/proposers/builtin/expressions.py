@@ -84,7 +84,15 @@ def number(value: float | int | bool, type_: str = "float") -> Constant:
 
 
 def apply(form: str, *args: Expr, type_: str | None = None) -> Apply:
-    """The operation with the type of its last argument unless `type_` says otherwise."""
+    """The operation with the type of its last argument unless `type_` says otherwise.
+
+    A truth value joined with a constant one is simplified; graphs are full of such masks.
+    """
+    if form in ("and", "or"):
+        neutral = form == "and"
+        kept = [arg for arg in args if not (isinstance(arg, Constant) and arg.value is neutral)]
+        if len(kept) == 1 and isinstance(kept[0], Apply):
+            return kept[0]
     return Apply(type_ or args[-1].type, form, args)
 
 
@@ -92,10 +100,28 @@ def convert(value: Expr, type_: str) -> Expr:
     """`value` in another compute type."""
     if value.type == type_:
         return value
+    if isinstance(value, IndexValue) and type_ != "bool":
+        return IndexValue(type_, value.index)
     if isinstance(value, Constant):
         python = {"float": float, "bool": bool}.get(type_, int)
         return Constant(type_, python(value.value))
     return Apply(type_, f"to_{type_}", (value,))
+
+
+def as_int(value: Expr) -> Expr | None:
+    """Whole-number arithmetic on positions alone, done in 32 bits; None for anything else.
+
+    Positions in a tensor are below 2^31, and GPUs have no 64-bit lanes.
+    """
+    if isinstance(value, IndexValue):
+        return IndexValue("int", value.index)
+    if isinstance(value, Constant) and isinstance(value.value, int) and abs(value.value) < 2**20:
+        return Constant("int", value.value)
+    if isinstance(value, Apply) and value.form in ("add", "sub", "neg"):
+        args = [as_int(arg) for arg in value.args]
+        known = tuple(arg for arg in args if arg is not None)
+        return Apply("int", value.form, known, value.name) if len(known) == len(args) else None
+    return None
 
 
 def children(value: Expr) -> tuple[Expr, ...]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from metalgen.proposers.builtin.kernel import Draft
 
 MOST_OPERATIONS = 24
+LONGEST = 94
 
 
 def formula_of(name: str, tensor: Tensor, originals: Mapping[int, Expr], draft: Draft) -> str:
@@ -34,7 +35,7 @@ def formula_of(name: str, tensor: Tensor, originals: Mapping[int, Expr], draft: 
         text = printer.local(tensor)[0]
     else:
         text = printer.text(value)[0]
-    if printer.operations > MOST_OPERATIONS:
+    if printer.operations > MOST_OPERATIONS or len(name) + len(text) > LONGEST:
         return f"{name} = {printer.operations} operations on {', '.join(printer.names())}"
     return f"{name} = {text}"
 
@@ -56,7 +57,7 @@ class _Printer:
             for load in walk(value)
             if isinstance(load, Load)
         }
-        return sorted(self._draft.bindings[name].name for name in used)
+        return sorted(self._draft.bindings[name].name for name in used) or ["nothing"]
 
     def text(self, value: Expr) -> tuple[str, int]:
         if self.operations > MOST_OPERATIONS:
@@ -68,7 +69,8 @@ class _Printer:
             return self._draft.bindings[value.buffer].name, PRIMARY
         if isinstance(value, Variable):
             tensor = self._tensors.get(value.name)
-            return (value.name, PRIMARY) if tensor is None else self.local(tensor)
+            inside = isinstance(tensor, Matmul | Scan)
+            return self.local(tensor) if tensor is not None and inside else (value.name, PRIMARY)
         if isinstance(value, IndexValue):
             return _index_name(value), PRIMARY
         assert isinstance(value, Apply)

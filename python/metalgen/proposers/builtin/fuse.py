@@ -78,8 +78,7 @@ class Fusion:
 
     def is_written(self, tensor: Tensor) -> bool:
         """Whether the tensor must be in memory after its kernel."""
-        stored = self.memory.is_stored(tensor) or self.memory.is_output(tensor)
-        return stored or id(tensor) in self._read
+        return self.memory.is_output(tensor) or id(tensor) in self._read
 
     def evaluator(self, group: Group) -> Evaluator:
         return Evaluator(group.computes, self.memory.is_stored)

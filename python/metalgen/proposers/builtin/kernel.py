@@ -24,7 +24,7 @@ from metalgen.proposers.builtin.labels import label_of
 from metalgen.proposers.builtin.loops import Access, Work
 from metalgen.proposers.builtin.naming import Names
 from metalgen.proposers.builtin.sizes import plan_expression
-from metalgen.proposers.builtin.tensors import Pointwise, Stored, Table, Tensor
+from metalgen.proposers.builtin.tensors import Pointwise, Reduction, Stored, Table, Tensor
 from metalgen.proposers.builtin.text import Binding, Writer
 
 
@@ -125,12 +125,23 @@ class Draft:
         return self._locals.fresh(wanted)
 
     def formula(self) -> list[str]:
-        """What each result is, as comments."""
+        """What each result is, and before it what it needs of the row, as comments."""
         originals = {id(p.tensor): v for p, v in zip(self.parts, self._original, strict=True)}
-        return [
-            formula_of(self.bindings[buffer_name(part.tensor)].name, part.tensor, originals, self)
-            for part in self.results
-        ]
+        read = {
+            variable.name
+            for value in self._original
+            for variable in walk(value)
+            if isinstance(variable, Variable)
+        }
+        lines: list[str] = []
+        for part in self.parts:
+            needed = isinstance(part.tensor, Reduction) and part.tensor.name in read
+            if needed:
+                lines.append(formula_of(part.tensor.name, part.tensor, originals, self))
+            elif part in self.results:
+                name = self.bindings[buffer_name(part.tensor)].name
+                lines.append(formula_of(name, part.tensor, originals, self))
+        return lines
 
     def parameters(self, attributes: Sequence[str]) -> list[str]:
         """The kernel's parameter declarations, results first, then operands and sizes."""

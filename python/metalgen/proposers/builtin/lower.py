@@ -24,6 +24,7 @@ from metalgen.proposers.builtin.expressions import (
     Expr,
     IndexValue,
     apply,
+    as_int,
     compute_type,
     convert,
 )
@@ -186,6 +187,10 @@ def _converted(values: list[Expr | None], rule: Rule, result: str) -> list[Expr 
     if rule.domain == "own":
         return values
     present = tuple(value for value in values if value is not None)
+    if rule.domain == "promoted":
+        small = [as_int(value) for value in present]
+        if all(value is not None for value in small) and len(small) == len(values):
+            return [*small]
     wanted = {"result": result, "promoted": widest(present)}.get(rule.domain, rule.domain)
     return [None if value is None else convert(value, wanted) for value in values]
 

@@ -52,6 +52,10 @@ class Names:
         self._taken.add(name)
         return name
 
+    def release(self, names: Iterable[str]) -> None:
+        """Names whose block has ended."""
+        self._taken.difference_update(names)
+
 
 def name_tensors(order: Iterable[Tensor]) -> None:
     """Renames computed tensors so that no two share a name, nor one with an input or parameter."""

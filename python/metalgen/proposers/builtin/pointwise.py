@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from metalgen.proposers.builtin.expressions import (
+    Apply,
     Constant,
     Expr,
     apply,
@@ -55,6 +56,8 @@ def _add(left: Expr, right: Expr, alpha: float | int = 1) -> Expr:
 
 
 def _mul(left: Expr, right: Expr) -> Expr:
+    if isinstance(right, Apply) and right.form == "sigmoid" and right.args[0] is left:
+        return apply("silu", left)
     return apply("and" if left.type == "bool" else "mul", left, right)
 
 

@@ -88,8 +88,21 @@ def lower_adaptive_avg_pool(call: Call) -> Result:
     return _uneven_adaptive(call, sizes, outputs)
 
 
-def _even_adaptive(call: Call, steps: list[Index]) -> Result:
-    """Every window has the same size, which may depend on the input's."""
+@lowers("adaptive_max_pool2d", "adaptive_max_pool3d")
+def lower_adaptive_max_pool(call: Call) -> Result:
+    if any(user.args[1] == 1 and user.users for user in call.node.users):
+        raise UnsupportedError("not supported: the indices that max pooling returns")
+    source: Tensor = call.args[0]
+    sizes = source.shape[len(source.shape) - len(call.args[1]) :]
+    outputs = [fixed(size, "the output of adaptive pooling") for size in call.args[1]]
+    if any(size % count != 0 for size, count in zip(sizes, outputs, strict=True)):
+        raise UnsupportedError("not supported: adaptive max pooling with windows of unequal size")
+    steps = [size // count for size, count in zip(sizes, outputs, strict=True)]
+    return _even_windows(call, call.shapes()[0], steps, "max"), None
+
+
+def _even_windows(call: Call, shape: Idx, steps: list[Index], kind: str) -> Reduction:
+    """`kind` over windows of the same size, which may depend on the input's."""
     source: Tensor = call.args[0]
     lead = len(source.shape) - len(steps)
 
@@ -97,9 +110,12 @@ def _even_adaptive(call: Call, steps: list[Index]) -> Result:
         places = [o * step + k for o, step, k in zip(outer[lead:], steps, inner, strict=True)]
         return read(source, (*outer[:lead], *places))
 
-    total = Reduction(
-        call.name, call.shape, source.dtype, "sum", tuple(steps), (source,), body, label=call.name
-    )
+    inner = tuple(steps)
+    return Reduction(call.name, shape, source.dtype, kind, inner, (source,), body, label=call.name)
+
+
+def _even_adaptive(call: Call, steps: list[Index]) -> Result:
+    total = _even_windows(call, call.shape, steps, "sum")
 
     def inverse(index: Idx) -> Expr:
         count: Expr = number(1.0)

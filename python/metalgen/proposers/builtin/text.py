@@ -70,8 +70,10 @@ class Writer:
         return self._scopes[-1]
 
     def close(self) -> list[str]:
-        """End the innermost block and give its statements."""
-        return self._scopes.pop().lines
+        """End the innermost block and give its statements; later blocks may reuse its names."""
+        scope = self._scopes.pop()
+        self._names.release(scope.by_text.values())
+        return scope.lines
 
     def count(self, *roots: Expr) -> None:
         """Announce expressions that will be written, so that what they share gets a variable."""
