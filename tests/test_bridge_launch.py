@@ -234,5 +234,5 @@ def test_a_launch_plan_runs_on_mps():
 
 @on_soft_mps
 def test_the_apple_gpu_is_listed_first():
-    listed = metalgen.device.available()
-    assert [(device.name, device.tensors) for device in listed][0] == ("Software Metal", "mps")
+    first, *_ = metalgen.device.available()
+    assert (first.name, first.tensors) == ("Software Metal", "mps")

@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,17 +32,10 @@ ARC = "-fobjc-arc"
 CHECKED = ("-fsanitize=undefined", "-fsanitize-trap=undefined", "-fno-sanitize=function,vptr")
 PLAIN = ("-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'src'}")
 CPP = ("-std=c++20", "-O1", *PLAIN)
-OBJECTIVE_CPP = (
-    "-std=c++20",
-    "-O0",
-    *CLANG,
-    *PLAIN,
-    *CHECKED,
-    "-Wno-unused-parameter",
-    "-Wno-deprecated-objc-isa-usage",
-    "-Wno-objc-missing-super-calls",
-)
+OBJECTIVE_CPP = ("-std=c++20", "-O0", *CLANG, *PLAIN, *CHECKED, "-Wno-unused-parameter")
 SHOWN = (f"-I{HERE}", "-fvisibility=default")
+# NSObject's own implementation may do what others may not.
+ROOT_CLASS = ("-Wno-deprecated-objc-isa-usage", "-Wno-objc-missing-super-calls")
 
 BACKEND = (ROOT / "src/apple/apple_device.mm", ROOT / "src/apple/torch_stream.mm")
 SOFTWARE = sorted((ROOT / "src" / "software").glob("*.cpp"))
@@ -51,31 +45,40 @@ GEOMETRY = ROOT / "src" / "geometry.cpp"
 Unit = tuple[Path, tuple[str, ...]]
 
 
-def core(backend: Sequence[Path] = BACKEND) -> Path:
-    """metalgen._core with the Apple backend of these sources, as a file to import."""
+def core() -> Path:
+    """metalgen._core with the Apple backend, as a file to import."""
+    metal()
+    with _lock():
+        return _core(BACKEND)
+
+
+def _core(backend: Sequence[Path], *flags: str) -> Path:
     includes = (f"-I{sysconfig.get_path('include')}", f"-I{_pybind11()}")
     units: list[Unit] = [(path, (*CPP, *includes)) for path in BINDINGS]
     units += [(path, CPP) for path in (GEOMETRY, *SOFTWARE)]
-    units += [(path, (*OBJECTIVE_CPP, ARC)) for path in backend]
+    units += [(path, (*OBJECTIVE_CPP, ARC, *flags)) for path in backend]
     units.append((HERE / "runtime" / "image.c", PLAIN))
-    apple = metal()
-    flags = ("-Wl,--wrap=dlopen", f"-Wl,-rpath,{apple.parent}")
-    with _lock():
-        return _linked("_core.so", units, (str(apple), *flags))
+    apple = _metal()
+    links = ("-Wl,--wrap=dlopen", f"-Wl,-rpath,{apple.parent}")
+    return _linked("_core.so", units, (str(apple), *links))
 
 
 def metal() -> Path:
     """The Objective-C runtime, Foundation, software Metal and MPS stream, in one library."""
+    with _lock():
+        return _metal()
+
+
+def _metal() -> Path:
     runtime = sorted((HERE / "runtime").glob("*.cpp"))
     units: list[Unit] = [(path, (*CPP, *SHOWN)) for path in runtime]
     units += [(HERE / "runtime" / name, PLAIN) for name in ("image.c", "message.S")]
     counted = [HERE / "foundation.mm", HERE / "dispatch.mm", *sorted((HERE / "mps").glob("*.mm"))]
-    units += [(path, (*OBJECTIVE_CPP, *SHOWN)) for path in counted]
+    units += [(path, (*OBJECTIVE_CPP, *SHOWN, *ROOT_CLASS)) for path in counted]
     collected = sorted((HERE / "metal").glob("*.mm"))
     units += [(path, (*OBJECTIVE_CPP, *SHOWN, ARC)) for path in collected]
     units += [(path, CPP) for path in (GEOMETRY, *SOFTWARE)]
-    with _lock():
-        return _linked("libsoftmetal.so", units, ("-Wl,-soname,libsoftmetal.so", "-Wl,-z,defs"))
+    return _linked("libsoftmetal.so", units, ("-Wl,-soname,libsoftmetal.so", "-Wl,-z,defs"))
 
 
 def tensors() -> Path:
@@ -90,7 +93,7 @@ def tensors() -> Path:
     includes = (package / "include", package / "include/torch/csrc/api/include")
     with _lock():
         if not out.exists():
-            new = out.with_suffix(".new")
+            new = _unique(out)
             flags = ["-std=c++20", "-O0", "-fPIC", "-shared", *(f"-I{path}" for path in includes)]
             links = [f"-L{package / 'lib'}", "-ltorch_cpu", "-lc10", str(apple)]
             links += [f"-Wl,-rpath,{apple.parent}"]
@@ -99,20 +102,19 @@ def tensors() -> Path:
     return out
 
 
-def broken(name: str, edits: Sequence[tuple[str, str]]) -> Path:
+def broken(edits: Sequence[tuple[str, str]]) -> Path:
     """_core with a backend in which each edit replaced its one occurrence."""
-    sources = []
-    for path in BACKEND:
-        text = path.read_text()
-        for old, new in edits:
-            text = text.replace(old, new)
-        copy = KEPT / "broken" / name / path.name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        _write(copy, text.encode())
-        sources.append(copy)
-    count = sum(path.read_text().count(old) for old, _ in edits for path in BACKEND)
-    assert count == len(edits), f"{name}: the edits fit {count} places, expected {len(edits)}"
-    return core(sources)
+    core()
+    texts = [path.read_text() for path in BACKEND]
+    for old, new in edits:
+        assert sum(text.count(old) for text in texts) == 1, f"not there exactly once: {old}"
+        texts = [text.replace(old, new) for text in texts]
+    directory = KEPT / "broken" / _key(*texts)
+    directory.mkdir(parents=True, exist_ok=True)
+    copies = [directory / path.name for path in BACKEND]
+    for copy, text in zip(copies, texts, strict=True):
+        copy.write_text(text)
+    return _core(copies, "-Wno-error")
 
 
 def zig(*arguments: str) -> list[str]:
@@ -131,7 +133,7 @@ def _linked(name: str, units: Sequence[Unit], flags: Sequence[str]) -> Path:
     out = KEPT / key / name
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
-        new = out.with_suffix(".new")
+        new = _unique(out)
         _run(["c++", "-shared", "-pthread", *map(str, objects), *flags, "-o", str(new)])
         new.replace(out)
     return out
@@ -142,7 +144,7 @@ def _object(source: Path, flags: tuple[str, ...]) -> Path:
     out = KEPT / "objects" / f"{source.stem}-{key}.o"
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
-        new = out.with_suffix(".new")
+        new = _unique(out)
         _run([*_compiler(source), *flags, "-c", str(source), "-o", str(new)])
         new.replace(out)
     return out
@@ -178,11 +180,8 @@ def _key(*parts: str | bytes) -> str:
     return digest.hexdigest()[:20]
 
 
-def _write(path: Path, data: bytes) -> None:
-    if not path.exists() or path.read_bytes() != data:
-        new = path.with_suffix(".new")
-        new.write_bytes(data)
-        new.replace(path)
+def _unique(path: Path) -> Path:
+    return path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from types import ModuleType
 
 from apple import build, toolchain
 
-TIMEOUT_S = 120
+TIMEOUT_S = 60
 
 
 def main(core: str | None) -> None:
@@ -54,7 +54,8 @@ def use_core(path: str) -> None:
 
 def load(name: str, path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

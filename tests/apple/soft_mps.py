@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -79,11 +80,22 @@ def outcome_with(core: Path, test: Callable[..., None], **arguments: Any) -> Out
 
 def on_soft_mps(test: Callable[..., None]) -> Callable[..., None]:
     """Run the test in a process of its own, where mps tensors and Metal are software's."""
+    return _in_child(test, lambda outcome: outcome.status == 0)
 
+
+def ended_by_validation(message: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The same for tests that Metal's validation ends with `message`."""
+    return functools.partial(
+        _in_child,
+        passed=lambda outcome: outcome.status == -signal.SIGABRT and message in outcome.output,
+    )
+
+
+def _in_child(test: Callable[..., None], passed: Callable[[Outcome], bool]) -> Callable[..., None]:
     @functools.wraps(test)
     def run(**arguments: Any) -> None:
         outcome = children().run(_request(test, arguments))
-        assert outcome.status == 0, outcome.output
+        assert passed(outcome), f"status {outcome.status}\n{outcome.output}"
 
     run.in_child = test  # type: ignore[attr-defined]
     return run

@@ -1,0 +1,189 @@
+"""Backends broken on purpose: every one must be caught by a test that the right one passes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+import test_bridge_errors as errors
+import test_bridge_launch as launch
+import test_bridge_lifetime as lifetime
+
+from apple import build, soft_mps
+
+Edit = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What is replaced by what, and the test that must notice."""
+
+    edits: tuple[Edit, ...]
+    test: Callable[..., None]
+
+
+def broken(*edits_and_test) -> Broken:
+    *edits, test = edits_and_test
+    return Broken(tuple(edits), test)
+
+
+BROKEN = {
+    "storage offset forgotten": broken(
+        ("offset:memory->offset atIndex", "offset:0 atIndex"),
+        launch.test_slices_are_bound_at_their_byte_offset,
+    ),
+    "torch's encoder ended": broken(
+        ("encode(encoder, dispatch);", "encode(encoder, dispatch); [encoder endEncoding];"),
+        launch.test_a_kernel_computes_on_mps_tensors,
+    ),
+    "encoder used off the queue": broken(
+        ("    dispatch_sync(stream_->queue(), ^{", "    ([&](auto block) { block(); })(^{"),
+        launch.test_a_kernel_computes_on_mps_tensors,
+    ),
+    "encoder carried off the queue": broken(
+        (
+            "__block bool encoded = false;",
+            "__block bool encoded = false; __block id<MTLComputeCommandEncoder> kept = nil;",
+        ),
+        ("encode(encoder, dispatch);", "kept = encoder;"),
+        ("if (!encoded) throw", "encode(kept, dispatch); if (!encoded) throw"),
+        launch.test_a_kernel_computes_on_mps_tensors,
+    ),
+    "nested dispatch_sync": broken(
+        ("encode(encoder, dispatch);", "stream_->synchronize(); encode(encoder, dispatch);"),
+        launch.test_a_kernel_computes_on_mps_tensors,
+    ),
+    "exception through a block": broken(
+        (
+            "if (encoder == nil) return;",
+            'throw LaunchError("through a block");',
+        ),
+        launch.test_a_kernel_computes_on_mps_tensors,
+    ),
+    "tensor's buffer released too often": broken(
+        ("(__bridge id<MTLBuffer>)reint", "(__bridge_transfer id<MTLBuffer>)reint"),
+        launch.test_a_kernel_computes_on_mps_tensors,
+    ),
+    "tensor's buffer kept forever": broken(
+        (
+            "return (__bridge id<MTLBuffer>)reinterpret_cast<void*>(handle);",
+            "id<MTLBuffer> b = (__bridge id<MTLBuffer>)reinterpret_cast<void*>(handle);"
+            " (void)(__bridge_retained void*)b; return b;",
+        ),
+        lifetime.test_whatever_is_made_goes_with_the_library,
+    ),
+    "pipeline not set": broken(
+        ("[encoder setComputePipelineState:state_];", ""),
+        launch.test_a_kernel_computes_on_mps_tensors,
+    ),
+    "bytes beyond 4096 set by value": broken(
+        ("bytes.size() <= kMaxInlineBytes", "bytes.size() <= 1 << 20"),
+        launch.test_structs_beyond_what_metal_takes_by_value_go_through_a_buffer,
+    ),
+    "bytes shared rather than copied": broken(
+        (
+            "[device newBufferWithBytes:bytes.data()\n"
+            "                                           length:bytes.size()\n"
+            "                                          options:MTLResourceStorageModeShared]",
+            "[device newBufferWithBytesNoCopy:const_cast<std::byte*>(bytes.data())\n"
+            "    length:bytes.size() options:MTLResourceStorageModeShared deallocator:nil]",
+        ),
+        launch.test_structs_beyond_what_metal_takes_by_value_go_through_a_buffer,
+    ),
+    "no room for empty tensors": broken(
+        (
+            "memory->handle ? buffer_of(memory->handle) : nothing(device)",
+            "buffer_of(memory->handle)",
+        ),
+        launch.test_a_tensor_without_elements_may_be_bound,
+    ),
+    "threadgroup memory forgotten": broken(
+        (
+            "      [encoder setThreadgroupMemoryLength:memory.bytes atIndex:memory.index];",
+            "      (void)memory;",
+        ),
+        launch.test_threadgroup_memory_has_the_size_that_was_asked_for,
+    ),
+    "threads taken for threadgroups": broken(
+        ("[encoder dispatchThreads:size_of", "[encoder dispatchThreadgroups:size_of"),
+        launch.test_threads_cut_the_threadgroups_at_the_edge,
+    ),
+    "group size and grid exchanged": broken(
+        (
+            "size_of(dispatch.geometry.grid)\n"
+            "        threadsPerThreadgroup:size_of(dispatch.geometry.group_size)",
+            "size_of(dispatch.geometry.group_size)\n"
+            "        threadsPerThreadgroup:size_of(dispatch.geometry.grid)",
+        ),
+        launch.test_threads_cut_the_threadgroups_at_the_edge,
+    ),
+    "empty grids dispatched": broken(
+        ("if (dispatch.geometry.empty()) return;", ""),
+        launch.test_a_grid_without_threads_runs_nothing,
+    ),
+    "constants of the wrong size": broken(
+        (
+            "set(static_cast<float>(value), MTLDataTypeFloat)",
+            "set(static_cast<double>(value), MTLDataTypeFloat)",
+        ),
+        launch.test_function_constants_specialise_a_kernel,
+    ),
+    "constants at the wrong index": broken(
+        ("atIndex:constant.index];", "atIndex:constant.index + 1];"),
+        launch.test_function_constants_specialise_a_kernel,
+    ),
+    "pipelines cached without their constants": broken(
+        ("key.second.emplace_back(constant.index, constant.value);", "(void)constant;"),
+        lifetime.test_equal_constants_give_one_pipeline_and_others_another,
+    ),
+    "pipelines made without the lock": broken(
+        (
+            "    const std::lock_guard lock(mutex_);\n"
+            "    std::shared_ptr<Pipeline>& pipeline = pipelines_[key];\n"
+            "    if (!pipeline) pipeline = make_pipeline(kernel, constants);\n"
+            "    return pipeline;",
+            "    return make_pipeline(kernel, constants);",
+        ),
+        lifetime.test_threads_that_want_one_pipeline_share_it,
+    ),
+    "no autorelease pool": broken(
+        (
+            "      @autoreleasepool {\n        id<MTLComputeCommandEncoder> encoder",
+            "      {\n        id<MTLComputeCommandEncoder> encoder",
+        ),
+        lifetime.test_nothing_is_autoreleased_where_no_pool_would_drain_it,
+    ),
+    "device never waits": broken(
+        (
+            "void synchronize() override { stream_->synchronize(); }",
+            "void synchronize() override {}",
+        ),
+        launch.test_the_gpu_works_later_and_reading_a_tensor_waits_for_it,
+    ),
+    "page alignment unchecked": broken(
+        (
+            "if (bytes.empty() || address % kPageBytes != 0 || bytes.size() % kPageBytes != 0)",
+            "if (bytes.empty())",
+        ),
+        errors.test_memory_that_is_not_whole_pages_cannot_be_shared,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def cores():
+    """Every broken backend, built: two at a time, and only where something has changed."""
+    build.core()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        built = pool.map(lambda broken: build.broken(broken.edits), BROKEN.values())
+        return dict(zip(BROKEN, built, strict=True))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_backend_is_caught(name, cores):
+    outcome = soft_mps.outcome_with(cores[name], BROKEN[name].test)
+    assert outcome.status != 0, "it passed"
+    assert "ImportError" not in outcome.output, outcome.output
