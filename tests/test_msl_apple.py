@@ -51,6 +51,38 @@ SOURCES = {
             "v_Abscomplex64complex64": "unary_v, complex64_t, complex64_t, Abs, 1",
         },
     ),
+    "reductions": (
+        ["defines.h", "utils.h", "atomic.h", "reduction/ops.h", "reduce.h"],
+        {
+            "row_reduce_simple_sumfloat32": "row_reduce_simple, float, float, Sum<float>",
+            "all_reduce_sumfloat32": "all_reduce, float, float, Sum<float>",
+        },
+    ),
+    "order": (
+        ["defines.h", "utils.h", "binary_ops.h", "scan.h", "sort.h"],
+        {
+            "c_block_sort_float32_float32_bn128_tn4": "block_sort, float, float, false, 128, 4",
+            "contig_scan_inclusive_sum_float32_float32": (
+                "contiguous_scan, float, float, CumSum<float>, 4, true, false"
+            ),
+        },
+    ),
+    "quantized": (
+        ["utils.h", "steel/gemm/gemm.h", "quantized_utils.h", "quantized.h"],
+        {
+            "affine_qmv_fast_float_gs_64_b_4_batch_0_pr_0_hgs_0_r_4": (
+                "affine_qmv_fast, float, 64, 4, false"
+            )
+        },
+    ),
+    "attention of many": (
+        ["utils.h", "steel/attn/kernels/steel_attention.h"],
+        {
+            "steel_attention_float32_bq32_bk32_bd64_bv64_wm4_wn1_maskfloat32": (
+                "attention, float, 32, 32, 64, 64, 4, 1, float, float"
+            )
+        },
+    ),
     "gemm": (
         ["utils.h", "steel/gemm/gemm.h", "steel/gemm/kernels/steel_gemm_fused.h"],
         {
