@@ -99,7 +99,12 @@ def test_functions_are_template_arguments_in_every_spelling():
         template <void op(device const float*, device int&)>
         void g(device const float* s, device int* d) { op(s, d[1]); }
         template <typename F> void h(device const float* s, device int* d, F op) { op(s, d[2]); }
+        template <typename T> using Step = void (*)(device const float*, device T&);
+        typedef void (*IntStep)(device const float*, device int&);
+        template <typename T, Step<T> op, IntStep other>
+        void named(device const float* s, device T* d) { op(s, d[1]); other(s, d[2]); }
         kernel void function(device const float* s, device int* d) {
+          named<int, thrice, twice>(s, d);
           g<twice>(s, d);
           h(s, d, [](device const float* s, device int& d) { thrice(s, d); d += 1; });
         }

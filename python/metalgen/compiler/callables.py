@@ -12,17 +12,28 @@ from metalgen.compiler.tokens import match_angle
 
 
 def rewrite_function_parameters(source: Source, edits: Edits) -> None:
-    """Declare template parameters that are pointers to functions as functions."""
+    """Declare template parameters that are pointers to functions, and names for such, as functions.
+
+    Nothing but template parameters can be of such a type in Metal.
+    """
     tokens = source.tokens
     for at, token in enumerate(tokens):
-        if token.text != "template" or at + 1 >= len(tokens) or tokens[at + 1].text != "<":
-            continue
-        last = match_angle(tokens, at + 1, source.pairs)
-        for opener in range(at + 2, last or at):
-            if _is_function_pointer(source, opener):
-                closer = source.pairs[opener]
-                edits.remove(tokens[opener].start, tokens[opener + 1].end)
-                edits.remove(tokens[closer].start, tokens[closer].end)
+        if token.text in ("using", "typedef"):
+            last = at
+            while last < len(tokens) and tokens[last].text != ";":
+                last += 1
+            _rewrite(source, at, last, edits)
+        elif token.text == "template" and tokens[at + 1].text == "<":
+            _rewrite(source, at, match_angle(tokens, at + 1, source.pairs) or at, edits)
+
+
+def _rewrite(source: Source, first: int, last: int, edits: Edits) -> None:
+    tokens = source.tokens
+    for opener in range(first, last):
+        if _is_function_pointer(source, opener):
+            closer = source.pairs[opener]
+            edits.remove(tokens[opener].start, tokens[opener + 1].end)
+            edits.remove(tokens[closer].start, tokens[closer].end)
 
 
 def _is_function_pointer(source: Source, at: int) -> bool:
