@@ -14,6 +14,7 @@ from metalgen.generation.candidate import parse_reply
 from metalgen.problem import open_problem
 from metalgen.proposers import Attempt, Rejected
 from metalgen.proposers.builtin import BuiltinProposer
+from metalgen.proposers.builtin.lower import supported_operators
 from metalgen.proposers.builtin.variants import VARIANTS
 
 PROBLEM = '''"""Rows scaled to their largest entry."""
@@ -117,3 +118,10 @@ def test_plainer_variants_compute_the_same():
     module = OfTwo(lambda x, y: torch.softmax(x @ y + 1, dim=-1))
     for variant in VARIANTS:
         agree(module, torch.randn(40, 24), torch.randn(24, 36), variant=variant)
+
+
+def test_the_documentation_lists_every_operator():
+    text = (Path(__file__).parents[1] / "docs" / "builtin-proposer.md").read_text()
+    refused = {"logcumsumexp", "cummax", "cummin", "sort", "topk", "median", "kthvalue", "mode"}
+    missing = [name for name in supported_operators() if f"`{name}`" not in text]
+    assert set(missing) <= refused
