@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,8 +20,13 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def completion(text: str | None, finish: str = "stop", usage: bool = True) -> Answer:
-    """A chat completion with one choice."""
+Rule = Callable[[dict[str, Any]], Answer]  # what a server answers to a request's body
+
+
+def completion(
+    text: str | None, finish: str = "stop", usage: bool | dict[str, Any] = True
+) -> Answer:
+    """A chat completion with one choice; `usage` False leaves the token counts out."""
     body: dict[str, Any] = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -35,14 +40,21 @@ def completion(text: str | None, finish: str = "stop", usage: bool = True) -> An
             }
         ],
     }
-    if usage:
-        body["usage"] = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+    counts = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+    if usage is not False:
+        body["usage"] = counts if usage is True else usage
     return Answer(body=body)
 
 
 def failure(status: int, message: str) -> Answer:
     """An error as OpenAI words it; retried ones at once, so that tests need not wait."""
     return Answer(status, {"error": {"message": message, "type": "x"}}, {"retry-after-ms": "1"})
+
+
+def refusal(message: str, param: str | None = None, code: str = "unsupported_value") -> Answer:
+    """A request that is not understood, as OpenAI words it."""
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return Answer(400, {"error": error})
 
 
 @dataclass
@@ -55,8 +67,8 @@ class ChatServer:
 
 
 @contextmanager
-def chat_server(*answers: Answer) -> Iterator[ChatServer]:
-    """Serves `answers` in order, the last one again and again."""
+def chat_server(*answers: Answer | Rule) -> Iterator[ChatServer]:
+    """Serves `answers` in order, the last one again and again; a rule looks at the request."""
     script = list(answers)
     requests: list[dict[str, Any]] = []
     keys: list[str] = []
@@ -66,7 +78,8 @@ def chat_server(*answers: Answer) -> Iterator[ChatServer]:
             length = int(self.headers["Content-Length"])
             requests.append(json.loads(self.rfile.read(length)))
             keys.append(self.headers.get("Authorization", ""))
-            answer = script.pop(0) if len(script) > 1 else script[0]
+            given = script.pop(0) if len(script) > 1 else script[0]
+            answer = given if isinstance(given, Answer) else given(requests[-1])
             if self.path != "/v1/chat/completions":
                 answer = failure(404, f"no such path {self.path}")
             is_text = isinstance(answer.body, str)

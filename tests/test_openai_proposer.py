@@ -52,10 +52,11 @@ def test_neither_temperature_nor_token_limits_are_sent(problem):
     assert set(server.requests[0]) == {"model", "messages"}
 
 
-def test_a_missing_usage_counts_as_no_tokens(problem):
-    with chat_server(completion("hello", usage=False)) as server:
+@pytest.mark.parametrize("usage", [False, None, {}])
+def test_tokens_that_the_service_does_not_count_are_unknown(problem, usage):
+    with chat_server(completion("hello", usage=usage)) as server:
         answer = proposer(server.url).propose(problem, [])
-    assert (answer.input_tokens, answer.output_tokens) == (0, 0)
+    assert (answer.input_tokens, answer.output_tokens, answer.cost) == (None, None, None)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

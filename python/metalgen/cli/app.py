@@ -18,6 +18,7 @@ _SUMMARIES = {
     "generate": "Write Metal kernels for a PyTorch problem, proven right and timed.",
     "verify": "Judge a kept candidate again, on this machine.",
     "bench": "Run many problems and print a table.",
+    "models": "List the models that metalgen knows, their prices, and which have a key.",
     "build": "Compile Metal sources to one metallib.",
     "inspect": "Show the kernels of a metallib, or of a library that holds one.",
     "devices": "List the devices that can run kernels here.",

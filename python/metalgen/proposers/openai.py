@@ -6,15 +6,18 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from metalgen.errors import ProviderError
 from metalgen.problem import Problem
+from metalgen.proposers.dialect import Dialect
+from metalgen.proposers.models import Price
 from metalgen.proposers.prompts import Message, Prompts
 from metalgen.proposers.protocol import Attempt, Reply
+from metalgen.proposers.service import Service, find_service
 
 if TYPE_CHECKING:
+    from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion
 
 _RETRIES = 4  # after 408, 409, 429, 5xx and lost connections, with exponential backoff
@@ -22,11 +25,12 @@ _TIMEOUT = 600.0  # seconds; reasoning models may think for minutes
 
 
 class OpenAIProposer:
-    """Asks `model` at `base_url`, else OPENAI_BASE_URL, else OpenAI's own service.
+    """Asks `model` where the registry has it, or at `base_url`; see `service.find_service`.
 
-    The key comes from OPENAI_API_KEY; a service of one's own may need none. Neither temperature nor
-    a token limit is sent: reasoning models refuse the one and stop short by the other. Raises
-    ProviderError where there is no key for OpenAI's own service.
+    The key comes from the environment; a service of one's own may need none. Neither temperature
+    nor, unless the registry says so, a token limit is sent: reasoning models refuse the one and
+    stop short by the other. What a service refuses to understand is asked again in other words.
+    Raises ProviderError where there is no key.
     """
 
     def __init__(
@@ -40,43 +44,68 @@ class OpenAIProposer:
     ) -> None:
         from openai import OpenAI
 
-        self._model = model
+        self._service = find_service(model, base_url, environment)
         self._prompts = prompts or Prompts()
-        base_url = base_url or environment.get("OPENAI_BASE_URL") or None
-        key = environment.get("OPENAI_API_KEY")
-        if not key and base_url is None:
-            raise ProviderError(
-                f"no API key for model '{model}': set OPENAI_API_KEY, give the --base-url of a "
-                f"service of your own, or use --model builtin"
-            )
+        self._dialect = Dialect()
         self._client = OpenAI(
-            api_key=key or "none", base_url=base_url, max_retries=retries, timeout=_TIMEOUT
+            api_key=self._service.key(environment),
+            base_url=self._service.base_url,
+            max_retries=retries,
+            timeout=_TIMEOUT,
         )
 
     @property
     def name(self) -> str:
         """The model's name."""
-        return self._model
+        return self._service.model
+
+    @property
+    def price(self) -> Price | None:
+        """What tokens cost; None where that is not known."""
+        return self._service.price
 
     def propose(self, problem: Problem, history: Sequence[Attempt]) -> Reply:
         """The model's next reply; ProviderError where the service refuses or keeps failing."""
         messages = self._prompts.conversation(problem, history)
-        with _service_errors(self._model):
-            answer = self._client.chat.completions.create(
-                model=self._model, messages=[_plain(message) for message in messages]
-            )
-        text = _text(answer, self._model)
-        usage = answer.usage
+        with _service_errors(self._service):
+            answer = self._ask(messages)
+        text = _text(answer, self.name)
+        read, written = _tokens(answer.usage)
+        sent = self._dialect.messages(messages)
         return Reply(
             text=text,
-            prompt=json.dumps([asdict(message) for message in messages], ensure_ascii=False),
-            input_tokens=usage.prompt_tokens if usage else 0,
-            output_tokens=usage.completion_tokens if usage else 0,
+            prompt=json.dumps(sent, ensure_ascii=False),
+            input_tokens=read,
+            output_tokens=written,
+            cost=_cost(self.price, read, written),
         )
 
+    def _ask(self, messages: Sequence[Message]) -> ChatCompletion:
+        import openai
 
-def _plain(message: Message) -> Any:
-    return {"role": message.role, "content": message.content}
+        while True:
+            parameters = self._dialect.parameters(self._service.request)
+            sent: Any = self._dialect.messages(messages)
+            try:
+                return self._client.chat.completions.create(
+                    model=self._service.provider_name, messages=sent, extra_body=parameters
+                )
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                other = self._dialect.after(_refusal(error), parameters)
+                if other is None:
+                    raise
+                self._dialect = other  # for the requests to come too
+
+
+def _tokens(usage: CompletionUsage | None) -> tuple[int | None, int | None]:
+    """Tokens read and written; None where the service does not say."""
+    return getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
+
+
+def _cost(price: Price | None, read: int | None, written: int | None) -> float | None:
+    if price is None or read is None or written is None:
+        return None
+    return price.of(read, written)
 
 
 def _text(answer: ChatCompletion, model: str) -> str:
@@ -91,19 +120,19 @@ def _text(answer: ChatCompletion, model: str) -> str:
 
 
 @contextmanager
-def _service_errors(model: str) -> Iterator[None]:
+def _service_errors(service: Service) -> Iterator[None]:
     import openai
 
+    model = service.model
     try:
         yield
     except openai.AuthenticationError as error:
         raise ProviderError(
-            f"model '{model}': the service refused the API key (401); check OPENAI_API_KEY"
+            f"model '{model}': the service refused the API key (401); check {service.key_variable}"
         ) from error
     except openai.NotFoundError as error:
         raise ProviderError(
-            f"model '{model}': unknown to the service (404): {_cause(error)}; check --model and "
-            f"--base-url"
+            f"model '{model}': unknown to the service (404): {_cause(error)}; {_remedy(service)}"
         ) from error
     except openai.RateLimitError as error:
         raise ProviderError(
@@ -121,6 +150,20 @@ def _service_errors(model: str) -> Iterator[None]:
         raise ProviderError(
             f"model '{model}': not a chat completion: {_one_line(error)}"
         ) from error
+
+
+def _remedy(service: Service) -> str:
+    if service.known is not None and service.known.is_retired:
+        return (
+            f"its provider retired it on {service.known.retires}; give the --base-url of a service "
+            f"that still has it"
+        )
+    return "check --model and --base-url"
+
+
+def _refusal(error: Any) -> str:
+    """All that the service said, whatever its form: message, parameter, code."""
+    return f"{error.body} {error.message}"
 
 
 def _cause(error: Any) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
 
 from metalgen import resources
-from metalgen.problem import Problem
 from metalgen.proposers.protocol import Accepted, Attempt
+
+if TYPE_CHECKING:
+    from metalgen.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from metalgen.problem import Problem
+if TYPE_CHECKING:
+    from metalgen.problem import Problem
 
 Stage = Literal["reply", "plan", "compile", "launch", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A proposer's answer: a fenced `metal` block and a fenced `json` block (the plan)."""
+    """A proposer's answer: a fenced `metal` block and a fenced `json` block (the plan).
+
+    `cost` is in US dollars; it and the counts are None where they are not known.
+    """
 
     text: str
     prompt: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
+    cost: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metalgen.proposers.protocol import Proposer
+
+if TYPE_CHECKING:
+    from metalgen.proposers.prompts import Prompts
 
 DEFAULT_OPENAI_MODEL = "gpt-5"
 
@@ -18,12 +22,15 @@ def default_model(environment: Mapping[str, str] = os.environ) -> str:
     return environment.get("OPENAI_MODEL") or DEFAULT_OPENAI_MODEL
 
 
-def make_proposer(model: str, base_url: str | None = None) -> Proposer:
+def make_proposer(
+    model: str, base_url: str | None = None, *, prompts: Prompts | None = None
+) -> Proposer:
     """The proposer called `model`.
 
     `builtin` is metalgen's own template proposer; `scripted:PATH` replays replies from a file or
-    a folder; every other name is asked for at an OpenAI-compatible service (`base_url`, else
-    OPENAI_BASE_URL, else OpenAI's own). Raises ProviderError where credentials are missing.
+    a folder; every other name is asked for at an OpenAI-compatible service: `base_url`, else the
+    provider that models.json has for it, else OPENAI_BASE_URL, else OpenAI's own. `prompts` are
+    what it is sent. Raises ProviderError where credentials are missing.
     """
     if model == "builtin":
         from metalgen.proposers.builtin import BuiltinProposer
@@ -35,4 +42,4 @@ def make_proposer(model: str, base_url: str | None = None) -> Proposer:
         return ScriptedProposer.from_path(Path(model.removeprefix("scripted:")))
     from metalgen.proposers.openai import OpenAIProposer
 
-    return OpenAIProposer(model=model, base_url=base_url)
+    return OpenAIProposer(model=model, base_url=base_url, prompts=prompts)
