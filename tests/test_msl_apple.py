@@ -91,6 +91,76 @@ SOURCES = {
             )
         },
     ),
+    "steel_attention": (
+        ["utils.h", "steel/attn/kernels/steel_attention.h"],
+        {
+            "steel_attention_float32_bq32_bk16_bd128_bv128_wm4_wn1_maskbool_": (
+                "attention, float, 32, 16, 128, 128, 4, 1, bool, float"
+            )
+        },
+    ),
+    "fft": (
+        ["utils.h", "fft.h"],
+        {
+            "fft_mem_256_float2_float2": "fft, 256, float2, float2",
+            "four_step_mem_256_float2_float2_0_false": "four_step_fft, 256, float2, float2, 0",
+        },
+    ),
+    "scan": (
+        ["utils.h", "binary_ops.h", "scan.h"],
+        {
+            "contig_scan_reverse_inclusive_prod_int64_int64": (
+                "contiguous_scan, int64_t, int64_t, CumProd<int64_t>, 2, true, true"
+            ),
+            "strided_scan_exclusive_max_float32_float32": (
+                "strided_scan, float, float, CumMax<float>, 4, false, false"
+            ),
+        },
+    ),
+    "reduce": (
+        ["utils.h", "atomic.h", "reduction/ops.h", "reduce.h"],
+        {
+            "all_reduce_sumfloat32": "all_reduce, float, float, Sum<float>, int64_t",
+            "row_reduce_looped_1_reduce_maxfloat32": (
+                "row_reduce_looped, float, float, Max<float>, int, 1"
+            ),
+            "col_reduce_small_1_reduce_sumfloat16": (
+                "col_reduce_small, half, half, Sum<half>, int, 1"
+            ),
+        },
+    ),
+    "sort": (
+        ["utils.h", "sort.h"],
+        {
+            "carg_block_sort_float32_uint32_bn64_tn4": "block_sort, float, uint, true, 64, 4",
+            "merge_mbsort_float32_uint32_bn512_tn4": ("mb_block_merge, float, uint, true, 512, 4"),
+        },
+    ),
+    "quantised_products": (
+        ["utils.h", "steel/gemm/gemm.h", "quantized_utils.h", "quantized.h"],
+        {
+            "affine_qmm_t_float16_t_gs_64_b_4_alN_true_batch_0": (
+                "affine_qmm_t, half, 64, 4, true, false"
+            ),
+            "affine_quantize_bfloat16_t_gs_64_b_6": "affine_quantize, bfloat16_t, 64, 6",
+        },
+    ),
+    "ternary": (
+        ["utils.h", "ternary_ops.h", "ternary.h"],
+        {"v_Selectfloat32": "ternary_v, float, Select, false, false, 1"},
+    ),
+    "binary": (
+        ["utils.h", "binary_ops.h", "binary.h"],
+        {
+            "vv_Powercomplex64": "binary_vv, complex64_t, complex64_t, Power, 1",
+            "ss_ArcTan2bfloat16": "binary_ss, bfloat16_t, bfloat16_t, ArcTan2",
+        },
+    ),
+    "arange": (["utils.h", "arange.h"], {"arangeuint8": "arange, uint8_t"}),
+    "logsumexp": (
+        ["utils.h", "logsumexp.h"],
+        {"looped_logsumexp_float16": "logsumexp_looped, half"},
+    ),
 }
 
 
@@ -141,3 +211,26 @@ def test_softmax_computes_what_apples_kernel_computes(name, dtype, tolerance, he
         results.append(y.float())
     torch.testing.assert_close(results[0], results[1], atol=tolerance, rtol=0)
     torch.testing.assert_close(results[0], torch.softmax(x.float(), -1), atol=2 * tolerance, rtol=0)
+
+
+def test_complex_numbers_are_raised_to_powers_as_apples_kernel_does(headers):
+    a, b = torch.randn(64, dtype=torch.complex64), torch.randn(64, dtype=torch.complex64)
+    results = []
+    for source in (library("binary", headers), metalgen.load_metallib(apple_metallib())):
+        c = torch.zeros(64, 2)
+        views = [torch.view_as_real(tensor) for tensor in (a, b)]
+        source.vv_Powercomplex64(*views, c, 64, threads=64)
+        results.append(torch.view_as_complex(c))
+    torch.testing.assert_close(results[0], results[1])
+    torch.testing.assert_close(results[0], a**b, atol=1e-3, rtol=1e-4)
+
+
+def test_running_maxima_down_columns_are_those_of_apples_kernel(headers):
+    x = torch.randn(40, 64)
+    results = []
+    for source in (library("scan", headers), metalgen.load_metallib(apple_metallib())):
+        y = torch.zeros_like(x)
+        kernel = source.strided_scan_exclusive_max_float32_float32
+        kernel(x, y, 40, 64, 2, threadgroups=(1, 2), group_size=256)
+        results.append(y)
+    assert torch.equal(*results)
