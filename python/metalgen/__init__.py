@@ -11,11 +11,27 @@ if TYPE_CHECKING:
     from metalgen import device, ops
     from metalgen.compiler import CompileOptions
     from metalgen.library import Library, load_metallib
+    from metalgen.optimize import explain, optimize_for_metal
 
-__all__ = ["Library", "compile_shader", "device", "load_metallib", "ops"]
+__all__ = [
+    "Library",
+    "compile_shader",
+    "device",
+    "explain",
+    "load_metallib",
+    "ops",
+    "optimize_for_metal",
+]
 
 # Where the public names live; importing metalgen alone imports neither torch nor a compiler.
-_MODULES = {"device": None, "ops": None, "Library": "library", "load_metallib": "library"}
+_MODULES = {
+    "device": None,
+    "ops": None,
+    "Library": "library",
+    "explain": "optimize",
+    "load_metallib": "library",
+    "optimize_for_metal": "optimize",
+}
 
 
 def compile_shader(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
-import sympy
 import torch
 from torch.fx import Graph, Node
 
@@ -13,7 +12,7 @@ from metalgen.errors import UnsupportedError
 from metalgen.proposers.builtin.assemble import Assembly, assemble
 from metalgen.proposers.builtin.capture import Capture, SizeError
 from metalgen.proposers.builtin.expressions import STORAGE_TYPES
-from metalgen.proposers.builtin.indexing import Index, Size
+from metalgen.proposers.builtin.indexing import Size
 from metalgen.proposers.builtin.lower import lower
 from metalgen.proposers.builtin.materialize import copied_outputs
 from metalgen.proposers.builtin.naming import identifier
@@ -23,23 +22,9 @@ from metalgen.proposers.builtin.variants import VARIANTS
 
 @dataclass
 class _Subgraph(Capture):
-    """A capture that also takes sizes such as s0 * s1 whole, where s0 and s1 alone are not known.
+    """A capture; `numbers` are placeholders that the plan needs as integers: no tensor's sizes."""
 
-    `numbers` are the placeholders that the plan needs as integers, since no tensor has that size.
-    """
-
-    whole: dict[sympy.Expr, Size] = field(default_factory=dict)
     numbers: list[str] = field(default_factory=list)
-
-    def index_of(self, value: int | torch.SymInt | sympy.Expr) -> Index:
-        """A size of the graph as an index."""
-        if isinstance(value, int):
-            return Index.of(value)
-        expression = value.node.expr if isinstance(value, torch.SymInt) else value
-        known = all(symbol.name in self.sizes for symbol in expression.free_symbols)
-        if not known and expression in self.whole:
-            return Index.of(self.whole[expression])
-        return super().index_of(expression)
 
 
 @dataclass(frozen=True)
@@ -57,14 +42,15 @@ def subgraph_kernels(graph: Graph, parameters: Container[str]) -> SubgraphKernel
     `parameters` names the placeholders whose memory rarely changes: what depends on them alone is
     done once. Raises UnsupportedError where no template fits.
     """
-    capture = _captured(graph, parameters)
+    capture = _with_sizes(graph)
     (output,) = graph.find_nodes(op="output")
     results = output.args[0]
     capture.outputs = list(results) if isinstance(results, list | tuple) else [results]
     variant = VARIANTS[0]
     try:
         with variant.applied():
-            assembly = assemble(copied_outputs(lower(capture)), variant)
+            outputs = copied_outputs(lower(_with_tensors(capture, parameters)))
+            assembly = assemble(outputs, variant)
     except SizeError as error:
         raise UnsupportedError(f"not supported: {error}") from error
     tensors = [value for value in capture.tensors.values() if isinstance(value, Stored)]
@@ -84,7 +70,10 @@ def unsupported_reason(node: Node) -> str | None:
         copies[source].meta = source.meta
     graph.node_copy(node, lambda source: copies[source])
     try:
-        lower(_captured(graph, ()))
+        capture = _with_sizes(graph)
+        for name in symbols(graph) - capture.sizes.keys():
+            capture.sizes[name] = Size(name, name, 2, 2)  # whoever builds the region provides it
+        lower(_with_tensors(capture, ()))
     except UnsupportedError as error:
         return str(error).removeprefix("not supported: ").split("; the built-in")[0]
     except SizeError as error:
@@ -92,24 +81,47 @@ def unsupported_reason(node: Node) -> str | None:
     return None
 
 
-def _captured(graph: Graph, parameters: Container[str]) -> _Subgraph:
+def symbols(graph: Graph) -> set[str]:
+    """Names of the sizes that occur anywhere in the graph's values."""
+    return {
+        symbol.name
+        for node in graph.nodes
+        for size in _sizes(node.meta.get("val"))
+        if isinstance(size, torch.SymInt | torch.SymFloat)
+        for symbol in size.node.expr.free_symbols
+    }
+
+
+def known_symbols(graph: Graph) -> set[str]:
+    """Those of `symbols` that can be read off the placeholders."""
+    return set(_with_sizes(graph).sizes)
+
+
+def _sizes(value: object) -> Iterator[object]:
+    if isinstance(value, torch.Tensor):
+        yield from value.shape
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _sizes(part)
+    else:
+        yield value
+
+
+def _with_sizes(graph: Graph) -> _Subgraph:
+    """A capture that knows the sizes which the placeholders give away."""
     capture = _Subgraph(graph, {}, [], {})
     placeholders = list(graph.find_nodes(op="placeholder"))
     for node in placeholders:
         _learn_sizes(capture, node)
     _learn_numbers(capture, placeholders)
-    for node in placeholders:
+    return capture
+
+
+def _with_tensors(capture: _Subgraph, parameters: Container[str]) -> _Subgraph:
+    for node in capture.graph.find_nodes(op="placeholder"):
         value = node.meta["val"]
         if isinstance(value, torch.Tensor):
-            if value.dtype not in STORAGE_TYPES:
-                raise UnsupportedError(f"not supported: '{node.name}' is {value.dtype}")
-            capture.tensors[node.name] = Stored(
-                node.name,
-                capture.shape_of(node),
-                value.dtype,
-                plan_name=node.name,
-                is_parameter=node.name in parameters,
-            )
+            capture.tensors[node.name] = _stored(capture, node, node.name in parameters)
         elif isinstance(value, torch.SymInt):
             # The lowering takes sizes among its arguments as indices.
             capture.tensors[node.name] = capture.index_of(value)  # type: ignore[assignment]
@@ -118,6 +130,15 @@ def _captured(graph: Graph, parameters: Container[str]) -> _Subgraph:
         else:
             raise UnsupportedError(f"not supported: '{node.name}' is a {type(value).__name__}")
     return capture
+
+
+def _stored(capture: _Subgraph, node: Node, is_parameter: bool) -> Stored:
+    dtype = node.meta["val"].dtype
+    if dtype not in STORAGE_TYPES:
+        name = str(dtype).removeprefix("torch.")
+        raise UnsupportedError(f"not supported: '{node.name}' is {name}, not a Metal type")
+    shape = capture.shape_of(node)
+    return Stored(node.name, shape, dtype, plan_name=node.name, is_parameter=is_parameter)
 
 
 def _learn_sizes(capture: _Subgraph, node: Node) -> None:
@@ -130,13 +151,10 @@ def _learn_sizes(capture: _Subgraph, node: Node) -> None:
         expression, hint = size.node.expr, size.node.hint
         if hint is None:
             raise UnsupportedError(f"not supported: size {expression} depends on data")
-        name = f"{identifier(node.name)}_size{i}"
-        if expression.is_Symbol:
+        if expression.is_Symbol and expression.name not in capture.sizes:
             # Capture treats sizes 0 and 1 as constants of their own.
-            known = Size(name, f"{node.name}.shape[{i}]", hint, 2)
-            capture.sizes.setdefault(expression.name, known)
-        else:
-            capture.whole.setdefault(expression, Size(name, f"{node.name}.shape[{i}]", hint))
+            name = f"{identifier(node.name)}_size{i}"
+            capture.sizes[expression.name] = Size(name, f"{node.name}.shape[{i}]", hint, 2)
 
 
 def _learn_numbers(capture: _Subgraph, placeholders: Iterable[Node]) -> None:

@@ -1,0 +1,204 @@
+"""Splits a captured graph into regions that templates can compute; the rest stays ATen's."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch.fx import GraphModule, Node
+from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
+from torch.fx.passes.operator_support import OperatorSupportBase
+from torch.fx.passes.utils.fuser_utils import fuse_by_partitions
+
+from metalgen.proposers.builtin.subgraph import known_symbols, symbols, unsupported_reason
+
+PREFIX = "region_"
+# Each begins a region of its own, so that regions are large enough to gain and small enough to
+# choose among; what follows it is its epilogue.
+HEAVY = frozenset("mm addmm bmm baddbmm convolution".split())
+DEVICES = ("cpu", "mps")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """`module` calls its regions `region_0` ...; `left` are the operators outside, and why."""
+
+    module: GraphModule
+    left: list[tuple[str, str]]
+
+
+def partition(module: GraphModule) -> Partition:
+    """Fuse every region of `module` into a submodule, in place."""
+    reasons = _reasons(module)
+    taken = [part.nodes for part in _proposed(module, reasons)]
+    regions = [region for nodes in taken for region in _regions(module, list(nodes))]
+    regions = [region for region in regions if not all(map(is_view, region))]
+    order = {node: position for position, node in enumerate(module.graph.nodes)}
+    regions.sort(key=lambda region: order[region[-1]])
+    inside = {node for region in regions for node in region}
+    left = [
+        (operator_name(node), reasons.get(node) or "only a view")
+        for node in calls(module)
+        if node not in inside and _gives_tensors(node) and node.target is not operator.getitem
+    ]
+    fused = fuse_by_partitions(
+        module, [dict.fromkeys(region) for region in regions], PREFIX, always_return_tuple=True
+    )
+    _provide_sizes(fused)
+    return Partition(fused, left)
+
+
+def calls(module: GraphModule) -> list[Node]:
+    """The operators of a graph, in order."""
+    return [node for node in module.graph.nodes if node.op == "call_function"]
+
+
+def operator_name(node: Node) -> str:
+    """`add` for aten.add.Tensor."""
+    return str(node.target).removeprefix("aten.").split(".")[0]
+
+
+def is_view(node: Node) -> bool:
+    """Whether the node only looks at memory that is already there."""
+    if node.target is operator.getitem:
+        return True
+    return isinstance(node.target, torch._ops.OpOverload) and node.target.is_view
+
+
+def is_random(node: Node) -> bool:
+    """Whether the node draws random numbers."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    return torch.Tag.nondeterministic_seeded in node.target.tags
+
+
+def _provide_sizes(module: GraphModule) -> None:
+    """Hand each region, as whole numbers, the sizes that none of its inputs has."""
+    numbers = {
+        str(node.meta["val"].node.expr): node
+        for node in module.graph.find_nodes(op="placeholder")
+        if isinstance(node.meta.get("val"), torch.SymInt)
+    }
+    for call in [node for node in module.graph.nodes if node.op == "call_module"]:
+        region = module.get_submodule(call.target)
+        assert isinstance(region, GraphModule)
+        missing = symbols(region.graph) - known_symbols(region.graph)
+        for name in sorted(missing & numbers.keys()):
+            *_, last = region.graph.find_nodes(op="placeholder")
+            with region.graph.inserting_after(last):
+                region.graph.placeholder(f"size_{name}").meta = numbers[name].meta
+            call.args = (*call.args, numbers[name])
+        region.recompile()
+    module.recompile()
+
+
+def _reasons(module: GraphModule) -> dict[Node, str]:
+    """For each operator that must stay with ATen, why."""
+    reasons: dict[Node, str] = {}
+    for node in calls(module):
+        if node.target is operator.getitem:
+            source = node.args[0]
+            if isinstance(source, Node) and source in reasons:
+                reasons[node] = reasons[source]
+        elif (reason := _reason(node)) is not None:
+            reasons[node] = reason
+    return reasons
+
+
+def _reason(node: Node) -> str | None:
+    if not isinstance(node.target, torch._ops.OpOverload) or not _gives_tensors(node):
+        return "not an operator on tensors"
+    if node.target.namespace != "aten":
+        return "a custom operator"
+    if node.target._schema.is_mutable:
+        return "writes in place"
+    if is_random(node):
+        return "draws random numbers"
+    # Kernels may lay their results out otherwise than ATen, which as_strided would see.
+    if any("as_strided" in str(user.target) for user in node.users):
+        return "as_strided looks at its memory"
+    devices = {value.device.type for value in _values(node)}
+    if not devices <= set(DEVICES):
+        return f"on {', '.join(sorted(devices))}, where there is no Metal"
+    try:
+        return unsupported_reason(node)
+    except Exception as error:  # whatever a template does not expect, ATen can compute
+        return f"its template failed: {type(error).__name__}: {error}"
+
+
+def _values(node: Node) -> list[torch.Tensor]:
+    given = [node.meta.get("val"), *(source.meta.get("val") for source in node.all_input_nodes)]
+    flat = [part for each in given for part in (each if isinstance(each, list | tuple) else [each])]
+    return [part for part in flat if isinstance(part, torch.Tensor)]
+
+
+def _gives_tensors(node: Node) -> bool:
+    value = node.meta.get("val")
+    parts = value if isinstance(value, list | tuple) else [value]
+    return any(isinstance(part, torch.Tensor) for part in parts)
+
+
+def _proposed(module: GraphModule, reasons: Mapping[Node, str]) -> list:  # type: ignore[type-arg]
+    class Support(OperatorSupportBase):
+        def is_node_supported(self, submodules: object, node: Node) -> bool:
+            return node.op == "call_function" and node not in reasons
+
+    partitioner = CapabilityBasedPartitioner(module, Support(), allows_single_node_partition=True)
+    return partitioner.propose_partitions()
+
+
+def _regions(module: GraphModule, nodes: list[Node]) -> list[list[Node]]:
+    """The nodes in the graph's order, a region begun at each heavy operator.
+
+    Any cut of that order is free of circles, since no path leaves a partition and comes back.
+    """
+    wanted = set(nodes)
+    ordered = [node for node in module.graph.nodes if node in wanted]
+    number: dict[Node, int] = {}
+    current = 0
+    for node in ordered:
+        if node.target is operator.getitem:
+            number[node] = number[node.all_input_nodes[0]]
+        elif not _may_move(node):
+            current += operator_name(node) in HEAVY
+            number[node] = current
+    _place_views(ordered, number)
+    regions: dict[int, list[Node]] = {}
+    for node in ordered:
+        if node in number:
+            regions.setdefault(number[node], []).append(node)
+    return list(regions.values())
+
+
+def _may_move(node: Node) -> bool:
+    """Whether the node is a view with one result, which costs nothing wherever it is."""
+    return is_view(node) and isinstance(node.meta.get("val"), torch.Tensor)
+
+
+def _place_views(ordered: list[Node], number: dict[Node, int]) -> None:
+    """Views go to the region that reads them; those that several read are left to ATen.
+
+    A view that its own source's region reads must stay there.
+    """
+    base = _bases(ordered, lambda node: number.get(node))
+    for node in reversed(ordered):
+        if node in number:
+            continue
+        readers = {number.get(user) for user in node.users}
+        home = base.get(node)
+        if len(readers) == 1 and (reader := readers.pop()) is not None:
+            number[node] = reader
+        elif home is not None and home in readers:
+            number[node] = home
+
+
+def _bases(ordered: list[Node], number: Callable[[Node], int | None]) -> dict[Node, int | None]:
+    """For each view, the region that computes what it looks at."""
+    bases: dict[Node, int | None] = {}
+    for node in ordered:
+        own = number(node)
+        sources = (bases.get(source) for source in node.all_input_nodes)
+        bases[node] = own if own is not None else next((b for b in sources if b is not None), None)
+    return bases

@@ -1,0 +1,52 @@
+"""Are a region's kernels right? Run them once on real inputs, in guarded memory, beside ATen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from metalgen.generation.guarded import POISONS, GuardedMemory
+from metalgen.generation.mismatch import Output, find_mismatch
+from metalgen.optimize.region_plan import RegionPlan
+
+Eager = Callable[..., tuple[Tensor, ...]]
+
+
+def wrong_result(plan: RegionPlan, eager: Eager, arguments: Sequence[object]) -> str | None:
+    """What is wrong with the kernels on these inputs, None where nothing is."""
+    expected = eager(*arguments)
+    precise = _precise(eager, arguments, expected)
+    for poison in POISONS:  # what no kernel writes differs from one to the other
+        memory = GuardedMemory(poison)
+        outputs = plan.run_in(memory.allocate, arguments)
+        if overrun := memory.overrun():
+            return overrun
+        names = plan.compiled.plan.outputs
+        for name, got, own, reference in zip(names, outputs, expected, precise, strict=True):
+            output = Output(name, got.cpu(), own.cpu(), reference.cpu())
+            if mismatch := find_mismatch(output):
+                return mismatch
+    return None
+
+
+def _precise(
+    eager: Eager, arguments: Sequence[object], expected: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """The results in float64; in ATen's own dtype where the graph has no float64 form."""
+    try:
+        results = eager(*map(_doubled, arguments))
+    except (RuntimeError, TypeError, ValueError):  # such as a dtype that an operator names itself
+        results = tuple(expected)
+    return tuple(
+        result.double() if own.is_floating_point() else own
+        for result, own in zip(results, expected, strict=True)
+    )
+
+
+def _doubled(value: object) -> object:
+    if isinstance(value, Tensor) and value.is_floating_point():
+        # Apple GPUs have no float64.
+        return value.detach().to("cpu").to(torch.float64)
+    return value.cpu() if isinstance(value, Tensor) else value

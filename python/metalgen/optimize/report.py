@@ -1,0 +1,97 @@
+"""What became of a model: its graphs, their regions, and for each why it runs where it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+HEADINGS = ("region", "runs on", "kernels", "metal us", "aten us", "operators", "why")
+Choice = Literal["metal", "aten", "undecided"]
+
+
+@dataclass
+class RegionReport:
+    """Operators that are computed together; times in microseconds, where they were measured."""
+
+    name: str
+    operators: tuple[str, ...]
+    kernels: int = 0
+    choice: Choice = "undecided"
+    reason: str = "not called yet"
+    metal_us: float | None = None
+    aten_us: float | None = None
+
+    def decide(self, choice: Choice, reason: str) -> None:
+        """Record where the region runs from now on."""
+        self.choice, self.reason = choice, reason
+
+
+@dataclass
+class GraphReport:
+    """One graph that torch.compile captured; `left` are operators without kernels, and why."""
+
+    regions: list[RegionReport] = field(default_factory=list)
+    left: list[tuple[str, str]] = field(default_factory=list)
+    choice: Literal["mixed", "eager"] = "mixed"
+    reason: str = "regions are chosen one by one"
+    compiled_us: float | None = None
+    eager_us: float | None = None
+
+
+@dataclass
+class Report:
+    """All graphs of a model; printing it gives a table."""
+
+    policy: str
+    graphs: list[GraphReport] = field(default_factory=list)
+    compilations: int = 0
+
+    @property
+    def regions(self) -> list[RegionReport]:
+        """The regions of all graphs."""
+        return [region for graph in self.graphs for region in graph.regions]
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"policy {self.policy}, {self.compilations} Metal compilations"
+        for number, graph in enumerate(self.graphs):
+            times = _times(graph.compiled_us, graph.eager_us, "compiled", "eager")
+            yield f"graph {number}: {graph.choice} ({graph.reason}{times})"
+            rows: list[tuple[str, ...]] = [HEADINGS]
+            rows += [_row(region) for region in graph.regions]
+            rows += [("-", "aten", "-", "-", "-", name, why) for name, why in _counted(graph.left)]
+            if len(rows) > 1:
+                yield from _table(rows)
+
+
+def _row(region: RegionReport) -> tuple[str, ...]:
+    names = Counter(region.operators)
+    operators = ", ".join(f"{n} x{count}" if count > 1 else n for n, count in names.items())
+    times = [_number(region.metal_us), _number(region.aten_us)]
+    return (region.name, region.choice, str(region.kernels), *times, operators, region.reason)
+
+
+def _counted(left: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for (name, reason), count in Counter(left).items():
+        yield f"{name} x{count}" if count > 1 else name, reason
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _times(first: float | None, second: float | None, one: str, other: str) -> str:
+    if first is None or second is None:
+        return ""
+    return f"; {one} {first:.0f} us, {other} {second:.0f} us"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  " + "  ".join(cells).rstrip()
