@@ -7,19 +7,13 @@ from collections.abc import Callable
 
 from metalgen.errors import UnsupportedError
 from metalgen.software.ir.model import Instruction, Operand
+from metalgen.software.ir.opcodes import BINARY, CASTS
 from metalgen.software.ir.operands import parse_attributes, parse_operand, parse_type, parse_value
 from metalgen.software.ir.tokens import Tokens
 from metalgen.software.ir.types import I1, PTR, VOID, Array, Named, Struct, Type, Vector
 
 FAST = frozenset("nnan ninf nsz arcp contract afn reassoc fast".split())
 _FLAGS = FAST | frozenset("nuw nsw nusw exact disjoint nneg samesign inbounds".split())
-_BINARY = frozenset(
-    "add sub mul udiv sdiv urem srem shl lshr ashr and or xor fadd fsub fmul fdiv frem".split()
-)
-_CASTS = frozenset(
-    "trunc zext sext fptrunc fpext fptosi fptoui sitofp uitofp "
-    "bitcast ptrtoint ptrtoaddr inttoptr addrspacecast".split()
-)
 _TYPE = re.compile(r"i\d+$|half$|bfloat$|float$|double$|ptr$|void$|[<\[{%]")
 
 
@@ -304,8 +298,8 @@ def _cmpxchg(opcode: str, tokens: Tokens) -> Instruction:
 
 
 _PARSERS: dict[str, Callable[[str, Tokens], Instruction]] = {
-    **dict.fromkeys(_BINARY, _binary),
-    **dict.fromkeys(_CASTS, _cast),
+    **dict.fromkeys(BINARY, _binary),
+    **dict.fromkeys(CASTS, _cast),
     **dict.fromkeys(("icmp", "fcmp"), _compare),
     **dict.fromkeys(("fneg", "freeze"), _unary),
     "select": _select,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from metalgen.software.ir.model import Block, Function, Instruction, Module, Operand
+from metalgen.software.ir.opcodes import BINARY, CASTS
 from metalgen.software.ir.types import VOID
 
 
@@ -139,14 +140,9 @@ def _atomicrmw(instruction: Instruction) -> str:
     return f"{words} {_list(instruction.operands)}{_memory_tail(instruction)}"
 
 
-_BINARY = "add sub mul udiv sdiv urem srem shl lshr ashr and or xor fadd fsub fmul fdiv frem"
-_CASTS = (
-    "trunc zext sext fptrunc fpext fptosi fptoui sitofp uitofp "
-    "bitcast ptrtoint ptrtoaddr inttoptr addrspacecast"
-)
 _WRITERS: dict[str, Callable[[Instruction], str]] = {
-    **dict.fromkeys((*_BINARY.split(), "icmp", "fcmp"), _binary),
-    **dict.fromkeys(_CASTS.split(), _cast),
+    **dict.fromkeys((*BINARY, "icmp", "fcmp"), _binary),
+    **dict.fromkeys(CASTS, _cast),
     "phi": _phi,
     "load": _load,
     "store": _store,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metalgen.software.ir.model import Instruction
+from metalgen.software.ir.opcodes import CASTS
 from metalgen.software.ir.types import Int, Pointer, Type
 from metalgen.software.simdgroup.lanes import Lanes, iota
 from metalgen.software.simdgroup.shapes import UNIFORM, Linear, Shape, part
@@ -17,12 +18,6 @@ from metalgen.software.simdgroup.values import (
 )
 
 _DIVISIONS = ("udiv", "sdiv", "urem", "srem")
-_CASTS = frozenset(
-    [
-        *("trunc", "zext", "sext", "fptrunc", "fpext", "fptosi", "fptoui", "sitofp", "uitofp"),
-        *("bitcast", "ptrtoint", "inttoptr", "addrspacecast", "ptrtoaddr"),
-    ]
-)
 
 
 def lower_elementwise(
@@ -83,7 +78,7 @@ def _text(instruction: Instruction, operands: list[Held], lanes: Lanes | None) -
 
     head = " ".join(filter(None, (instruction.opcode, *instruction.flags, instruction.predicate)))
     first, *rest = operands
-    if instruction.opcode in _CASTS:
+    if instruction.opcode in CASTS:
         target = instruction.type if lanes is None else wide_type(instruction.type)
         if isinstance(instruction.type, Pointer) and isinstance(first.type, Pointer):
             head = "bitcast"
