@@ -44,7 +44,7 @@ class PlanError(MetalgenError):
 
 
 class ProblemError(MetalgenError):
-    """A problem file without the expected `Model`, `get_inputs`, `get_init_inputs`, or a failing one."""
+    """A problem file that lacks `Model`, `get_inputs` or `get_init_inputs`, or that fails."""
 
 
 class ProposalError(MetalgenError):
