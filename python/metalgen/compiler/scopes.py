@@ -8,6 +8,7 @@ from typing import Literal
 
 from metalgen.compiler.tokens import Token, match_angle, match_brackets
 
+_LOOK_AHEAD = 3
 ScopeKind = Literal["namespace", "class", "function", "other"]
 
 
@@ -120,7 +121,11 @@ class Source:
 
 
 def read_source(text: str, tokens: list[Token]) -> Source:
-    """Find the structure of `tokens`, which were cut from `text`."""
+    """Find the structure of `tokens`, which were cut from `text`.
+
+    Empty tokens are added behind them: what looks one or two ahead needs not look for the end.
+    """
+    tokens = [*tokens, *[Token("other", "", len(text))] * _LOOK_AHEAD]
     pairs = match_brackets(tokens)
     openers = {close: opener for opener, close in pairs.items()}
     source = Source(text, tokens, pairs, openers, [None] * len(tokens))
