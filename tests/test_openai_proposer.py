@@ -5,12 +5,11 @@ import os
 import subprocess
 import sys
 
-import jinja2
 import pytest
 from chat_server import Answer, chat_server, completion, failure
 from problem_files import ADD, METAL, SCALE, reply, write_problem
 
-from metalgen.errors import ProviderError
+from metalgen.errors import ProviderError, ToolchainError
 from metalgen.generation import generate
 from metalgen.problem import open_problem
 from metalgen.proposers import Accepted, Attempt, Rejected, Reply
@@ -127,8 +126,28 @@ def test_an_accepted_candidate_is_asked_to_become_faster(problem):
 def test_prompts_may_be_replaced_and_their_gaps_are_errors(problem, tmp_path):
     (tmp_path / "system.md.j2").write_text("be brief")
     (tmp_path / "problem.md.j2").write_text("{{ problem.nothing }}")
-    with pytest.raises(jinja2.UndefinedError):
-        Prompts(tmp_path).conversation(problem, [])
+    assert "has no attribute 'nothing'" in refusal_of(tmp_path, problem)
+    (tmp_path / "problem.md.j2").write_text("\n{% if %}")
+    assert "problem.md.j2, line 2, cannot be rendered" in refusal_of(tmp_path, problem)
+
+
+def refusal_of(folder, problem):
+    with pytest.raises(ToolchainError) as caught:
+        Prompts(folder).conversation(problem, [])
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_templates_that_are_not_replaced_are_metalgens(problem, tmp_path):
+    (tmp_path / "system.md.j2").write_text("be brief")
+    system, task = Prompts(tmp_path).conversation(problem, [])
+    assert system.content == "be brief\n"
+    assert task == Prompts().conversation(problem, [])[1]
+
+
+def test_a_folder_without_templates_is_refused(tmp_path):
+    with pytest.raises(ToolchainError, match=r"expected any of accepted\.md\.j2, "):
+        Prompts(tmp_path)
 
 
 def test_a_run_recovers_from_unusable_and_wrong_replies(tmp_path):

@@ -17,6 +17,7 @@ from metalgen.cli.failure import STATUS_HELP, guarded
 _SUMMARIES = {
     "generate": "Write Metal kernels for a PyTorch problem, proven right and timed.",
     "verify": "Judge a kept candidate again, on this machine.",
+    "prompt": "Print what a model would be sent for a problem.",
     "bench": "Run many problems and print a table.",
     "models": "List the models that metalgen knows, their prices, and which have a key.",
     "build": "Compile Metal sources to one metallib.",

@@ -38,18 +38,33 @@ def bench(
     jobs: Annotated[
         int, typer.Option(min=1, help="Problems at once; more than one disturbs the timing.")
     ] = 1,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Templates in place of metalgen's; see prompt."
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, help="US dollars for all problems; the last answer may go over it."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(min=0, help="Tokens for all problems; the last answer may go over it."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as JSON and nothing else.")
     ] = False,
 ) -> None:
     """Run MODEL on every problem below PROBLEMS and tell how many it solves, and how fast."""
-    from metalgen.generation import Limits
+    from metalgen.generation import Budget, Limits
     from metalgen.generation.bench import Bench, find_problems, run_bench
     from metalgen.proposers import default_model, make_proposer
+    from metalgen.proposers.prompts import Prompts
 
     console = Console()
     rows: list[Row] = []
-    proposer = make_proposer(model or default_model(), base_url=base_url)
+    proposer = make_proposer(model or default_model(), base_url=base_url, prompts=Prompts(prompts))
     found = find_problems(problems)
     limits = Limits(launch_s=time_limit)
     # The problem files and the libraries below may print; with --json only the result may.
@@ -62,6 +77,7 @@ def bench(
             jobs=jobs,
             limits=limits,
             out=out,
+            budget=Budget(max_cost, max_tokens),
         ):
             rows.append(row)
             if not as_json:
@@ -111,6 +127,8 @@ def _summarise(console: Console, result: Bench) -> None:
         f"on {result.device['name']}, {result.device['host']}, torch {result.device['torch']}"
         f" ({result.device['torch_threads']} threads)",
     ]
+    if not result.spent.is_free:
+        lines.append(f"spent {result.spent}")
     if controls := len(result.rows) - len(counted):
         lines.append(f"{controls} controls (outputs that ignore the inputs) are not counted")
     for line in lines:

@@ -45,12 +45,26 @@ def generate(
     refine: Annotated[
         bool, typer.Option(help="Use all attempts, also after one was accepted, to get faster.")
     ] = False,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Templates in place of metalgen's; see prompt."
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, help="US dollars to spend at most; the last answer may go over it."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(min=0, help="Tokens to use at most; the last answer may go over it."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON and nothing else.")
     ] = False,
 ) -> None:
     """Have models write Metal kernels for PROBLEM until one is right; keep the fastest."""
-    from metalgen.generation import Limits, Silent
+    from metalgen.generation import Budget, Limits, Silent
     from metalgen.generation import generate as run
     from metalgen.proposers import default_model
 
@@ -68,6 +82,8 @@ def generate(
             allow_aten=aten,
             refine=refine,
             limits=Limits(launch_s=time_limit),
+            prompts=prompts,
+            budget=Budget(max_cost, max_tokens),
             report=report,
         )
     if as_json:
@@ -102,6 +118,8 @@ def _summarise(console: Console, result: Result) -> None:
             line(f"{best.verdict.aten_steps} steps are ATen operators, not kernels")
         for note in best.verdict.notes:
             line(f"note: {note}")
+    if not result.spent.is_free:
+        line(f"spent {result.spent}")
     line(
         f"measured on {device['name']}, {device['host']}, torch {device['torch']}"
         f" ({device['torch_threads']} threads), Python {device['python']}"

@@ -1,5 +1,6 @@
 """From a PyTorch problem to a verified Metal kernel: attempts, verdicts, kept artefacts."""
 
+from metalgen.generation.budget import Budget, Spending, Spent
 from metalgen.generation.candidate import Candidate, parse_reply
 from metalgen.generation.loop import generate
 from metalgen.generation.report import Report, Silent
@@ -8,11 +9,14 @@ from metalgen.generation.sandbox import Limits
 
 __all__ = [
     "AttemptRecord",
+    "Budget",
     "Candidate",
     "Limits",
     "Report",
     "Result",
     "Silent",
+    "Spending",
+    "Spent",
     "generate",
     "parse_reply",
 ]

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from metalgen.errors import MetalgenError, ProblemError
+from metalgen.generation.budget import Budget, Spending, Spent
 from metalgen.generation.evaluator import Evaluator
 from metalgen.generation.loop import Settings, default_device, generate_with
 from metalgen.generation.report import Silent
 from metalgen.generation.result import Result
 from metalgen.generation.sandbox import Limits
 from metalgen.problem import Problem
-from metalgen.proposers import Attempt, Proposer, Reply
+from metalgen.proposers import Attempt, Priced, Proposer, Reply
 
 # KernelBench's metric: the share of problems solved correctly and more than p times as fast.
 FAST_P = (0.0, 0.5, 0.8, 1.0, 1.5, 2.0)
@@ -36,6 +38,7 @@ class Row:
     reason: str | None
     is_control: bool
     seconds: float
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def is_accepted(self) -> bool:
@@ -62,6 +65,11 @@ class Bench:
         logs = [math.log(row.speedup) if row.speedup else 0.0 for row in self.counted]
         return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
+    @property
+    def spent(self) -> Spent:
+        """What all problems took together."""
+        return functools.reduce(Spent.plus, (row.spent for row in self.rows), Spent())
+
     def fast(self, p: float) -> float:
         """fast_p: the share of problems solved and more than `p` times as fast as eager."""
         wins = [row for row in self.counted if row.speedup is not None and row.speedup > p]
@@ -76,6 +84,7 @@ class Bench:
             "controls": len(self.rows) - len(self.counted),
             "accepted": sum(row.is_accepted for row in self.counted),
             "geometric_mean": self.geometric_mean,
+            "spent": self.spent.to_json(),
             "fast_p": {str(p): self.fast(p) for p in FAST_P},
             "rows": [
                 {
@@ -88,6 +97,7 @@ class Bench:
                     "reason": row.reason,
                     "control": row.is_control,
                     "seconds": round(row.seconds, 2),
+                    "spent": row.spent.to_json(),
                 }
                 for row in self.rows
             ],
@@ -109,6 +119,8 @@ class _Shared:
 
     def __init__(self, proposer: Proposer) -> None:
         self.name = proposer.name
+        if isinstance(proposer, Priced):
+            self.price = proposer.price
         self._proposer = proposer
         self._turn = threading.Lock()
 
@@ -127,21 +139,25 @@ def run_bench(
     limits: Limits | None = None,
     out: Path | None = None,
     device: str | None = None,
+    budget: Budget | None = None,
 ) -> Iterator[Row]:
     """Rows in the order of `problems`, each as soon as it and those before it are done.
 
-    Several jobs disturb one another's timing: figures worth keeping come from one.
+    Several jobs disturb one another's timing: figures worth keeping come from one. `budget` is for
+    all problems together.
     """
     shared = proposer if jobs == 1 else _Shared(proposer)
     evaluators: list[Evaluator] = []
     local = threading.local()
+    spending = Spending(budget)
 
     def run(path: Path) -> Row:
         if not hasattr(local, "evaluator"):
             local.evaluator = Evaluator(limits or Limits(), device=device or default_device())
             evaluators.append(local.evaluator)
         folder = None if out is None else out / path.parent.name / path.stem
-        return _row(local.evaluator, path, shared, Settings(attempts, allow_aten, False, folder))
+        settings = Settings(attempts, allow_aten, False, folder, spending)
+        return _row(local.evaluator, path, shared, settings)
 
     try:
         with ThreadPoolExecutor(max_workers=jobs) as pool:
@@ -160,7 +176,15 @@ def _row(evaluator: Evaluator, path: Path, proposer: Proposer, settings: Setting
     seconds = time.perf_counter() - started
     if result.best is None:
         return Row(
-            path.stem, len(result.attempts), None, None, None, _reason(result), False, seconds
+            problem=path.stem,
+            attempts=len(result.attempts),
+            speedup=None,
+            candidate_us=None,
+            eager_us=None,
+            reason=_reason(result),
+            is_control=False,
+            seconds=seconds,
+            spent=result.spent,
         )
     verdict = result.best.verdict
     return Row(
@@ -172,6 +196,7 @@ def _row(evaluator: Evaluator, path: Path, proposer: Proposer, settings: Setting
         reason=None,
         is_control=result.best.is_control,
         seconds=seconds,
+        spent=result.spent,
     )
 
 

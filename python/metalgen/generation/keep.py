@@ -5,23 +5,27 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
 from metalgen.errors import UnsupportedError
+from metalgen.generation.budget import Spent
 from metalgen.generation.model_new import render_model_new
 from metalgen.generation.record import sha256
-from metalgen.generation.result import Best, verdict_json
+from metalgen.generation.result import AttemptRecord, Best, verdict_json
 from metalgen.generation.tolerance import MULTIPLE, TOLERANCES
 from metalgen.problem import Problem
 
 
 def files_of(
-    best: Best, problem: Problem, device: Mapping[str, Any], attempts: int
+    best: Best, problem: Problem, device: Mapping[str, Any], attempts: Sequence[AttemptRecord]
 ) -> dict[str, str | bytes]:
-    """Every file by name; model_new.py is left out where PyTorch cannot launch the plan."""
+    """Every file by name, `attempts` being those so far.
+
+    model_new.py is left out where PyTorch cannot launch the plan.
+    """
     plan = best.candidate.plan.model_dump_json(exclude_defaults=True, indent=2)
     files: dict[str, str | bytes] = {
         "kernels.metal": best.candidate.source,
@@ -38,7 +42,7 @@ def files_of(
 
 
 def _manifest(
-    best: Best, problem: Problem, device: Mapping[str, Any], attempts: int
+    best: Best, problem: Problem, device: Mapping[str, Any], attempts: Sequence[AttemptRecord]
 ) -> dict[str, Any]:
     record, candidate = best.record, best.candidate
     return {
@@ -51,9 +55,11 @@ def _manifest(
         },
         "model": record.model,
         "attempt": record.number,
-        "attempts_so_far": attempts,
+        "attempts_so_far": len(attempts),
+        "spent_so_far": Spent.on(each.reply for each in attempts).to_json(),
         "prompt_sha256": sha256(record.reply.prompt) if record.reply.prompt else None,
         "tokens": {"input": record.reply.input_tokens, "output": record.reply.output_tokens},
+        "cost": record.reply.cost,
         "hashes": {
             "kernels.metal": sha256(candidate.source),
             "kernels.metallib": sha256(best.metallib),

@@ -14,6 +14,7 @@ from metalgen.errors import (
     ProviderError,
     UnsupportedError,
 )
+from metalgen.generation.budget import Budget, Spending
 from metalgen.generation.candidate import Candidate, parse_reply
 from metalgen.generation.evaluator import Evaluation, Evaluator
 from metalgen.generation.keep import files_of
@@ -31,6 +32,7 @@ from metalgen.proposers import (
     default_model,
     make_proposer,
 )
+from metalgen.proposers.prompts import Prompts
 
 
 def generate(
@@ -44,6 +46,8 @@ def generate(
     refine: bool = False,
     limits: Limits | None = None,
     device: str | None = None,
+    prompts: Path | str | None = None,
+    budget: Budget | None = None,
     report: Report | None = None,
 ) -> Result:
     """Have `models` write kernels for a problem file until one is right; keep the fastest.
@@ -53,11 +57,14 @@ def generate(
     set. Each makes up to `attempts` attempts, every rejection being shown to it; it stops at its
     first accepted candidate unless `refine`. `out` keeps every attempt and the best candidate.
     `device` is where tensors lie ("mps", "cpu"); by default the Apple GPU where there is one.
+    `prompts` is a folder with templates to use in place of metalgen's; `budget` ends the run early.
 
     Raises ProblemError for an unusable problem file, ProviderError where credentials are missing.
     """
-    proposers = [_proposer(model, base_url) for model in models or [default_model()]]
-    settings = Settings(attempts, allow_aten, refine, None if out is None else Path(out))
+    words = Prompts(None if prompts is None else Path(prompts))
+    proposers = [_proposer(model, base_url, words) for model in models or [default_model()]]
+    folder = None if out is None else Path(out)
+    settings = Settings(attempts, allow_aten, refine, folder, Spending(budget))
     watched = report or Silent()
     where = device or default_device()
     with Evaluator(limits or Limits(), device=where, on_step=watched.step) as evaluator:
@@ -72,6 +79,7 @@ class Settings:
     allow_aten: bool = True
     refine: bool = False
     out: Path | None = None
+    spending: Spending = field(default_factory=Spending)
 
 
 def generate_with(
@@ -93,8 +101,10 @@ def generate_with(
     return run.result()
 
 
-def _proposer(model: str | Proposer, base_url: str | None) -> Proposer:
-    return make_proposer(model, base_url=base_url) if isinstance(model, str) else model
+def _proposer(model: str | Proposer, base_url: str | None, prompts: Prompts) -> Proposer:
+    if not isinstance(model, str):
+        return model
+    return make_proposer(model, base_url=base_url, prompts=prompts)
 
 
 def _propose(proposer: Proposer, problem: Problem, history: Sequence[AttemptRecord]) -> Reply:
@@ -131,6 +141,10 @@ class _Run:
         """One model's attempts."""
         history: list[AttemptRecord] = []
         for number in range(1, self.settings.attempts + 1):
+            refusal = self.settings.spending.refusal(proposer)
+            if refusal is not None:
+                self._stop(proposer.name, refusal, is_provider_error=False)
+                return
             self.report.proposing(proposer.name, number, self.settings.attempts)
             try:
                 record = self.attempt(proposer, number, history)
@@ -154,6 +168,7 @@ class _Run:
         candidate: Candidate | None = None
         try:
             reply = _propose(proposer, self.problem, history)
+            self.settings.spending.add(reply)
             candidate = parse_reply(reply.text)
             evaluation = self.evaluator.evaluate(
                 self.problem, candidate, allow_aten=self.settings.allow_aten
@@ -191,8 +206,8 @@ class _Run:
             return
         self.best = Best(record, verdict, candidate, evaluation.metallib, evaluation.is_control)
         if self.directory is not None:
-            count = len(self.records) + 1
-            self.directory.keep(files_of(self.best, self.problem, self.evaluator.device, count))
+            records = [*self.records, record]
+            self.directory.keep(files_of(self.best, self.problem, self.evaluator.device, records))
 
     def result(self) -> Result:
         """The run so far."""

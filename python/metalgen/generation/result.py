@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from metalgen.generation.budget import Spent
 from metalgen.generation.candidate import Candidate
 from metalgen.generation.record import sha256
 from metalgen.problem import Problem
@@ -38,6 +39,7 @@ class AttemptRecord:
             "seconds": round(self.seconds, 3),
             "input_tokens": self.reply.input_tokens,
             "output_tokens": self.reply.output_tokens,
+            "cost": self.reply.cost,
             "prompt_sha256": sha256(self.reply.prompt) if self.reply.prompt else None,
             "reply": self.reply.text,
             **self.details,
@@ -95,6 +97,11 @@ class Result:
         """Whether any candidate was accepted."""
         return self.best is not None
 
+    @property
+    def spent(self) -> Spent:
+        """What all attempts took together."""
+        return Spent.on(record.reply for record in self.attempts)
+
     def to_json(self) -> dict[str, Any]:
         """What `metalgen generate --json` prints."""
         best = self.best
@@ -112,6 +119,7 @@ class Result:
             },
             "attempts": [_summary(record) for record in self.attempts],
             "stopped": [{"model": s.model, "reason": s.reason} for s in self.stopped],
+            "spent": self.spent.to_json(),
             "notes": list(self.problem.notes),
             "device": dict(self.device),
             "directory": None if self.directory is None else str(self.directory),

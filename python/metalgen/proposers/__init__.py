@@ -3,6 +3,7 @@
 from metalgen.proposers.protocol import (
     Accepted,
     Attempt,
+    Priced,
     Proposer,
     Rejected,
     Reply,
@@ -14,6 +15,7 @@ from metalgen.proposers.registry import default_model, make_proposer
 __all__ = [
     "Accepted",
     "Attempt",
+    "Priced",
     "Proposer",
     "Rejected",
     "Reply",

@@ -14,7 +14,7 @@ from metalgen.proposers.dialect import Dialect
 from metalgen.proposers.models import Price
 from metalgen.proposers.prompts import Message, Prompts
 from metalgen.proposers.protocol import Attempt, Reply
-from metalgen.proposers.service import Service, find_service
+from metalgen.proposers.service import Service, find_service, request_body
 
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
@@ -84,14 +84,15 @@ class OpenAIProposer:
         import openai
 
         while True:
-            parameters = self._dialect.parameters(self._service.request)
-            sent: Any = self._dialect.messages(messages)
+            body = request_body(self._service, self._dialect, messages)
+            named = {name: body.pop(name) for name in ("model", "messages")}
             try:
-                return self._client.chat.completions.create(
-                    model=self._service.provider_name, messages=sent, extra_body=parameters
+                answer: ChatCompletion = self._client.chat.completions.create(
+                    **named, extra_body=body
                 )
+                return answer
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                other = self._dialect.after(_refusal(error), parameters)
+                other = self._dialect.after(_refusal(error), body)
                 if other is None:
                     raise
                 self._dialect = other  # for the requests to come too

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import jinja2
 
 from metalgen import resources
+from metalgen.errors import ToolchainError
 from metalgen.proposers.protocol import Accepted, Attempt
 
 if TYPE_CHECKING:
@@ -34,11 +35,20 @@ class Limits:
 
 
 class Prompts:
-    """Renders prompts; `directory` replaces metalgen's own templates."""
+    """Renders prompts; what `directory` holds replaces metalgen's own templates of the same names.
+
+    Raises ToolchainError for a directory without any such template, and for one that cannot be
+    rendered.
+    """
 
     def __init__(self, directory: Path | None = None) -> None:
+        own = resources.templates() / "prompts"
+        if directory is not None and not any((directory / name).is_file() for name in names()):
+            raise ToolchainError(
+                f"no prompt templates in '{directory}': expected any of {', '.join(names())}"
+            )
         self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(directory or resources.templates() / "prompts"),
+            loader=jinja2.FileSystemLoader([own] if directory is None else [directory, own]),
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -59,4 +69,20 @@ class Prompts:
         return messages
 
     def _render(self, name: str, **values: Any) -> str:
-        return self._environment.get_template(f"{name}.md.j2").render(**values).strip() + "\n"
+        file = f"{name}.md.j2"
+        try:
+            return self._environment.get_template(file).render(**values).strip() + "\n"
+        except (jinja2.TemplateError, OSError, ValueError, TypeError) as error:
+            raise ToolchainError(
+                f"prompt template {file}{_line_of(error)} cannot be rendered: "
+                f"{' '.join(str(error).split())}; correct it, or do without --prompts"
+            ) from error
+
+
+def names() -> list[str]:
+    """The templates' file names."""
+    return sorted(file.name for file in (resources.templates() / "prompts").glob("*.md.j2"))
+
+
+def _line_of(error: Exception) -> str:
+    return f", line {error.lineno}," if isinstance(error, jinja2.TemplateSyntaxError) else ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from metalgen.problem import Problem
+    from metalgen.proposers.models import Price
 
 Stage = Literal["reply", "plan", "compile", "launch", "verify"]
 
@@ -76,4 +77,14 @@ class Proposer(Protocol):
         better), UnsupportedError when it has nothing (more) to offer, ProviderError when the
         service behind it fails.
         """
+        ...
+
+
+@runtime_checkable
+class Priced(Protocol):
+    """A proposer whose replies are paid for."""
+
+    @property
+    def price(self) -> Price | None:
+        """What tokens cost; None where that is not known."""
         ...

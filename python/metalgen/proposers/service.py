@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from metalgen.errors import ProviderError
+from metalgen.proposers.dialect import Dialect
 from metalgen.proposers.models import Model, Price, Provider, read_registry
+from metalgen.proposers.prompts import Message
 
 _KEY = "OPENAI_API_KEY"
 _ADDRESS = "OPENAI_BASE_URL"
@@ -54,6 +56,15 @@ def find_service(
             return _at_its_provider(model, known, provider)
     address = base_url or environment.get(_ADDRESS) or None
     return Service(model, model, address, needs_key=address is None)
+
+
+def request_body(service: Service, dialect: Dialect, messages: Sequence[Message]) -> dict[str, Any]:
+    """What is sent: the model's name there, the conversation, further parameters."""
+    return {
+        "model": service.provider_name,
+        "messages": dialect.messages(messages),
+        **dialect.parameters(service.request),
+    }
 
 
 def _at_its_provider(model: str, known: Model, provider: Provider) -> Service:

@@ -1,0 +1,148 @@
+"""What a run costs and when its budget ends it: real client, local server, real evaluator."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from chat_server import chat_server, completion
+from problem_files import ADD, add_reply, write_problem
+
+from metalgen.generation import Budget, Limits, Spending, Spent
+from metalgen.generation.bench import run_bench
+from metalgen.generation.evaluator import Evaluator
+from metalgen.generation.loop import Settings, generate_with
+from metalgen.generation.report import Silent
+from metalgen.proposers import Reply
+from metalgen.proposers.openai import OpenAIProposer
+from metalgen.proposers.scripted import ScriptedProposer
+
+IDLE = "I am thinking."  # no candidate: an attempt that costs nothing but its tokens
+PRICE = {"input": 1000, "output": 2000, "source": "https://example.org", "read": "2026-01-02"}
+COST = (11 * 1000 + 7 * 2000) / 1e6  # of one answer of the local server
+
+
+@pytest.fixture(scope="module")
+def evaluator():
+    with Evaluator(Limits(launch_s=10)) as evaluator:
+        yield evaluator
+
+
+@pytest.fixture
+def problem(tmp_path):
+    return write_problem(tmp_path, ADD)
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """The environment in which `m` is asked at a server for a price."""
+
+    def make(server, price=PRICE):
+        path = tmp_path / "models.json"
+        model = {"name": "m", "provider": "p", "provider_name": "m", "price": price}
+        provider = {"endpoint": server.url, "key_variable": "P_KEY"}
+        path.write_text(json.dumps({"providers": {"p": provider}, "models": [model]}))
+        return {"METALGEN_MODELS": str(path), "P_KEY": "k"}
+
+    return make
+
+
+@pytest.fixture
+def run(evaluator, problem):
+    def call(proposer, budget=None, **settings):
+        settings = Settings(spending=Spending(budget), **settings)
+        return generate_with(evaluator, problem, [proposer], settings, Silent())
+
+    return call
+
+
+def test_costs_are_kept_with_attempts_run_and_manifest(run, environment, tmp_path):
+    with chat_server(completion(IDLE), completion(add_reply())) as server:
+        result = run(OpenAIProposer("m", environment=environment(server)), out=tmp_path / "run")
+    assert [record.reply.cost for record in result.attempts] == [pytest.approx(COST)] * 2
+    assert result.to_json()["spent"] == {
+        "input_tokens": 22,
+        "output_tokens": 14,
+        "cost": pytest.approx(2 * COST),
+    }
+    lines = (tmp_path / "run" / "attempts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["cost"] for line in lines] == [pytest.approx(COST)] * 2
+    manifest = json.loads((tmp_path / "run" / "best" / "manifest.json").read_text())
+    assert manifest["cost"] == pytest.approx(COST)
+    assert manifest["spent_so_far"]["cost"] == pytest.approx(2 * COST)
+
+
+def test_a_cost_without_a_known_price_is_unknown(run, environment):
+    with chat_server(completion(IDLE)) as server:
+        proposer = OpenAIProposer("m", environment=environment(server, price=None))
+        result = run(proposer, attempts=2)
+    assert result.spent == Spent(22, 14, None)
+    assert result.attempts[0].to_json()["cost"] is None
+
+
+def test_what_needs_no_service_is_free(run):
+    assert run(ScriptedProposer((IDLE, IDLE)), Budget(0.0001), attempts=2).spent.is_free
+
+
+@pytest.mark.parametrize(
+    ("budget", "attempts", "reason"),
+    [
+        (Budget(cost=COST * 1.5), 2, "used up: $0.0500 of $0.0375"),
+        (Budget(cost=COST), 1, "used up"),
+        (Budget(cost=0), 0, "used up: $0.0000 of"),
+        (Budget(tokens=19), 2, "used up: 36 of 19 tokens"),
+        (Budget(tokens=18), 1, "used up: 18 of 18 tokens"),
+    ],
+)
+def test_a_budget_that_is_used_up_ends_the_run(run, environment, budget, attempts, reason):
+    with chat_server(completion(IDLE)) as server:
+        result = run(OpenAIProposer("m", environment=environment(server)), budget)
+    assert len(result.attempts) == len(server.requests) == attempts
+    assert reason in result.stopped[0].reason
+
+
+def test_no_money_is_spent_where_the_price_is_not_known(run, environment):
+    with chat_server(completion(IDLE)) as server:
+        proposer = OpenAIProposer("m", environment=environment(server, price=None))
+        result = run(proposer, Budget(cost=5))
+    assert server.requests == []
+    assert "what 'm' costs is not known" in result.stopped[0].reason
+
+
+def test_a_budget_ends_where_the_service_does_not_count(run, environment):
+    with chat_server(completion(IDLE, usage=False)) as server:
+        proposer = OpenAIProposer("m", environment=environment(server))
+        tokens = run(proposer, Budget(tokens=1000))
+        cost = run(proposer, Budget(cost=5))
+    assert len(tokens.attempts) == len(cost.attempts) == 1
+    assert "does not count tokens" in tokens.stopped[0].reason
+    assert "costs is not known" in cost.stopped[0].reason
+
+
+def test_a_budget_is_for_all_problems_of_a_bench_together(environment, problem, tmp_path):
+    other = write_problem(tmp_path, ADD, "second.py")
+    with chat_server(completion(IDLE)) as server:
+        proposer = OpenAIProposer("m", environment=environment(server))
+        rows = list(run_bench([problem, other], proposer, attempts=2, budget=Budget(tokens=40)))
+    assert [row.attempts for row in rows] == [2, 1]
+    assert [row.spent.tokens for row in rows] == [36, 18]
+
+
+def test_the_command_line_says_what_was_spent_and_why_it_stopped(environment, problem, tmp_path):
+    command = [sys.executable, "-m", "metalgen", "generate", str(problem), "--model", "m"]
+    command += ["--max-tokens", "30", "--out", str(tmp_path / "run")]
+    with chat_server(completion(IDLE)) as server:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, **environment(server)}
+        )
+    assert done.returncode == 1, done.stderr
+    assert "m: stopped: the budget is used up: 36 of 30 tokens" in done.stdout
+    assert "spent $0.0500, 22 tokens read and 14 written" in done.stdout
+
+
+def test_unknown_parts_make_the_sum_unknown():
+    replies = [Reply("", "", 1, 2, 0.5), Reply("", "", None, None, None), Reply("", "", 3, 4, 1.0)]
+    assert Spent.on(replies) == Spent(None, None, None)
+    assert Spent.on([replies[0], replies[2]]) == Spent(4, 6, 1.5)
+    assert str(Spent(None, None, None)) == "an unknown cost, an unknown number of tokens"
