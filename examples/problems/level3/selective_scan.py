@@ -27,7 +27,7 @@ class Model(nn.Module):
 
 
 def get_inputs() -> list[Tensor]:
-    return [torch.randn(2, 48, 64)]
+    return [torch.randn(2, 24, 64)]
 
 
 def get_init_inputs() -> list[object]:

@@ -13,6 +13,7 @@ from metalgen.proposers.builtin.emit_rows import rows_kernel
 from metalgen.proposers.builtin.emit_scan import scan_kernel
 from metalgen.proposers.builtin.expressions import STORAGE_TYPES, Constant, compute_type
 from metalgen.proposers.builtin.fuse import Fusion
+from metalgen.proposers.builtin.indexing import product
 from metalgen.proposers.builtin.kernel import Draft, Kernel
 from metalgen.proposers.builtin.naming import Names, identifier, name_tensors
 from metalgen.proposers.builtin.render import helper_functions
@@ -23,6 +24,7 @@ from metalgen.proposers.builtin.variants import Variant
 
 MAX_STEPS = 256
 MAX_BUFFERS = 31
+MAX_ELEMENTS = 2**31
 _EMITTERS = {
     "elementwise": elementwise_kernel,
     "rows": rows_kernel,
@@ -43,6 +45,7 @@ class Assembly:
 def assemble(outputs: Sequence[Tensor], variant: Variant) -> Assembly:
     """Fuse, write every kernel, and lay out the plan; UnsupportedError where a limit is passed."""
     fusion = Fusion(outputs, fuse=variant.fuse)
+    _check_sizes(fusion.memory.order)
     if len(fusion.groups) > MAX_STEPS:
         raise UnsupportedError(
             f"not supported: {len(fusion.groups)} kernels would be needed, a plan holds"
@@ -58,6 +61,16 @@ def assemble(outputs: Sequence[Tensor], variant: Variant) -> Assembly:
                 f" buffers, Metal has {MAX_BUFFERS}"
             )
     return Assembly(_source(kernels), _plan(fusion, outputs, kernels), _summary(kernels))
+
+
+def _check_sizes(tensors: Sequence[Tensor]) -> None:
+    """Indices are 32-bit in the kernels, as GPUs compute them fastest."""
+    for tensor in tensors:
+        if product(tensor.shape).hint >= MAX_ELEMENTS:
+            raise UnsupportedError(
+                f"not supported: '{tensor.name}' has {product(tensor.shape).hint} elements;"
+                f" kernels index with 32 bits, so up to {MAX_ELEMENTS - 1}"
+            )
 
 
 def _source(kernels: Sequence[Kernel]) -> str:

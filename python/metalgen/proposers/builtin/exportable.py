@@ -27,7 +27,7 @@ class AnyChannels(nn.Module):
 
 
 class AnyLength(nn.Module):
-    """Max pooling of lines as that of planes with one row: export fixes the length of the former."""
+    """Max pooling of lines as that of planes with one row: export fixes the length of lines."""
 
     def __init__(self, pool: nn.MaxPool1d) -> None:
         super().__init__()

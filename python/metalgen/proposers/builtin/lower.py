@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -116,15 +116,24 @@ def _lower_node(node: Node, capture: Capture, values: dict[Node, Any]) -> Any:
 
     args = [known(argument) for argument in node.args]
     kwargs = {name: known(argument) for name, argument in node.kwargs.items()}
-    call = Call(node, capture, args, kwargs)
-    name = operator_name(node)
+    try:
+        return _lower_call(Call(node, capture, args, kwargs))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # Operators take their arguments in many forms; one that was not foreseen is no crash.
+        raise UnsupportedError(
+            f"not supported: {node.target} with these arguments ({node.args}, {node.kwargs})"
+        ) from error
+
+
+def _lower_call(call: Call) -> Result:
+    name = operator_name(call.node)
     # An operator may have a pointwise rule (max of two tensors) and a lowering (max over a dim).
-    if name in LOWERINGS and not (name in RULES and _all_tensors(args)):
+    if name in LOWERINGS and not (name in RULES and _all_tensors(call.args)):
         return LOWERINGS[name](call)
     return _lower_pointwise(call, RULES[name])
 
 
-def _all_tensors(args: list[Any]) -> bool:
+def _all_tensors(args: Sequence[Any]) -> bool:
     return len(args) == 2 and all(isinstance(argument, Tensor) for argument in args)
 
 

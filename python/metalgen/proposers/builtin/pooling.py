@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from metalgen.errors import UnsupportedError
+from metalgen.proposers.builtin.capture import SizeError
 from metalgen.proposers.builtin.contractions import Window, scaled, windowed, windows
 from metalgen.proposers.builtin.expressions import Expr, IndexValue, apply, convert, number
 from metalgen.proposers.builtin.gathers import all_of, guarded, inside
@@ -96,6 +97,8 @@ def lower_adaptive_max_pool(call: Call) -> Result:
     sizes = source.shape[len(source.shape) - len(call.args[1]) :]
     outputs = [fixed(size, "the output of adaptive pooling") for size in call.args[1]]
     if any(size % count != 0 for size, count in zip(sizes, outputs, strict=True)):
+        if any(size.constant is None for size in sizes):
+            raise SizeError("adaptive max pooling needs windows of equal size")
         raise UnsupportedError("not supported: adaptive max pooling with windows of unequal size")
     steps = [size // count for size, count in zip(sizes, outputs, strict=True)]
     return _even_windows(call, call.shapes()[0], steps, "max"), None
