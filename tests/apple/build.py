@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 import sysconfig
@@ -54,7 +55,7 @@ def core() -> Path:
 
 def _core(backend: Sequence[Path], *flags: str) -> Path:
     includes = (f"-I{sysconfig.get_path('include')}", f"-I{_pybind11()}")
-    units: list[Unit] = [(path, (*CPP, *includes)) for path in BINDINGS]
+    units: list[Unit] = [(path, (*CPP, "-O0", *includes)) for path in BINDINGS]
     units += [(path, CPP) for path in (GEOMETRY, *SOFTWARE)]
     units += [(path, (*OBJECTIVE_CPP, ARC, *flags)) for path in backend]
     units.append((HERE / "runtime" / "image.c", PLAIN))
@@ -91,7 +92,7 @@ def tensors() -> Path:
     key = _key(source.read_bytes(), torch.__version__, str(apple))
     out = KEPT / f"tensors-{key}.so"
     includes = (package / "include", package / "include/torch/csrc/api/include")
-    with _lock():
+    with _lock("tensors"):
         if not out.exists():
             new = _unique(out)
             flags = ["-std=c++20", "-O0", "-fPIC", "-shared", *(f"-I{path}" for path in includes)]
@@ -114,7 +115,21 @@ def broken(edits: Sequence[tuple[str, str]]) -> Path:
     copies = [directory / path.name for path in BACKEND]
     for copy, text in zip(copies, texts, strict=True):
         copy.write_text(text)
-    return _core(copies, "-Wno-error")
+    return _core(copies, "-Wno-error", "-include-pch", str(_precompiled(BACKEND[0])))
+
+
+def _precompiled(source: Path) -> Path:
+    """The system's headers that `source` includes, read once for many variants of it."""
+    text = "".join(re.findall(r"^#(?:import|include) <.*>\n", source.read_text(), re.MULTILINE))
+    flags = (*OBJECTIVE_CPP, ARC, "-Wno-error", "-x", "objective-c++-header")
+    out = KEPT / f"system-{_key(text, _headers(True), *flags)}.pch"
+    with _lock("precompiled"):
+        if not out.exists():
+            header = out.with_suffix(".h")
+            header.write_text(text)
+            _run([*zig("clang"), *flags, str(header), "-o", str(_unique(out))])
+            _unique(out).replace(out)
+    return out
 
 
 def zig(*arguments: str) -> list[str]:
@@ -140,7 +155,8 @@ def _linked(name: str, units: Sequence[Unit], flags: Sequence[str]) -> Path:
 
 
 def _object(source: Path, flags: tuple[str, ...]) -> Path:
-    key = _key(source.read_bytes(), _headers(), *flags)
+    of_tests = any(str(HERE) in flag for flag in flags)
+    key = _key(source.read_bytes(), _headers(of_tests), *flags)
     out = KEPT / "objects" / f"{source.stem}-{key}.o"
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -157,11 +173,11 @@ def _compiler(source: Path) -> list[str]:
 
 
 @functools.cache
-def _headers() -> str:
+def _headers(of_tests: bool) -> str:
     """Everything that sources may include, and the compiler."""
     from importlib.metadata import version
 
-    files = sorted([*(ROOT / "src").rglob("*.h"), *HERE.rglob("*.h")])
+    files = sorted([*(ROOT / "src").rglob("*.h"), *(HERE.rglob("*.h") if of_tests else ())])
     versions = (version("ziglang"), version("pybind11"), sys.version)
     return _key(*(path.read_bytes() for path in files), *versions)
 
@@ -185,10 +201,10 @@ def _unique(path: Path) -> Path:
 
 
 @contextmanager
-def _lock() -> Iterator[None]:
-    """One builder at a time, over all test processes."""
+def _lock(what: str = "core") -> Iterator[None]:
+    """One builder of `what` at a time, over all test processes."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / "lock").open("w") as file:
+    with (KEPT / f"{what}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

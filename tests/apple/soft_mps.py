@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,11 @@ def children() -> Children:
     """Of the backend as it is."""
     if sys.platform != "linux":
         pytest.skip("the software Metal is for Linux: a Mac has its own")
-    return Children(build.core())
+    with ThreadPoolExecutor() as pool:
+        tensors = pool.submit(build.tensors)
+        core = build.core()
+        tensors.result()
+    return Children(core)
 
 
 @functools.cache

@@ -47,7 +47,7 @@ class Gpu {
 
   void wait_for(SoftCommandBuffer* buffer) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return buffer->status_ == MTLCommandBufferStatusCompleted; });
+    changed_.wait(lock, [&] { return buffer->progress == soft::Progress::kCompleted; });
   }
 
  private:
@@ -72,7 +72,7 @@ class Gpu {
     for (const soft::Work& work : buffer->work) run(work);
     buffer->work.clear();
     const std::lock_guard lock(mutex_);
-    buffer->status_ = MTLCommandBufferStatusCompleted;
+    buffer->progress = soft::Progress::kCompleted;
     changed_.notify_all();
   }
 
@@ -87,7 +87,7 @@ class Gpu {
 @implementation SoftCommandBuffer
 - (id<MTLComputeCommandEncoder>)computeCommandEncoder {
   const char* method = "-[_MTLCommandBuffer computeCommandEncoder]";
-  validate(status_ == MTLCommandBufferStatusNotEnqueued, method, "command buffer is committed");
+  validate(progress == soft::Progress::kEncoding, method, "command buffer is committed");
   validate(open == nil, method, "A command encoder is already encoding to this command buffer");
   SoftEncoder* encoder = [SoftEncoder new];
   encoder->command_buffer = self;
@@ -96,18 +96,15 @@ class Gpu {
 }
 - (void)commit {
   const char* method = "-[_MTLCommandBuffer commit]";
-  validate(status_ == MTLCommandBufferStatusNotEnqueued, method, "commit twice");
+  validate(progress == soft::Progress::kEncoding, method, "commit twice");
   validate(open == nil, method, "commit command buffer with uncommitted encoder");
-  status_ = MTLCommandBufferStatusCommitted;
+  progress = soft::Progress::kCommitted;
   Gpu::instance().submit(self);
 }
 - (void)waitUntilCompleted {
-  validate(status_ != MTLCommandBufferStatusNotEnqueued, "-[_MTLCommandBuffer waitUntilCompleted]",
+  validate(progress != soft::Progress::kEncoding, "-[_MTLCommandBuffer waitUntilCompleted]",
            "command buffer is not committed");
   Gpu::instance().wait_for(self);
-}
-- (MTLCommandBufferStatus)status {
-  return status_;
 }
 @end
 

@@ -130,8 +130,9 @@ std::string refusal(const soft::Kernel& kernel, const std::string& name,
   SoftFunction* function = (SoftFunction*)[self newFunctionWithName:name];
   if (function == nil) {
     if (error)
-      *error = soft_error(kLibraryDomain, 5,
-                          std::string("Function ") + name.UTF8String + " was not found in the library");
+      *error = soft_error(
+          kLibraryDomain, 5,
+          std::string("Function ") + name.UTF8String + " was not found in the library");
     return nil;
   }
   const std::string why = refusal(function->kernel, function->name_, values);

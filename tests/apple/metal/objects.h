@@ -67,6 +67,9 @@ struct Work {
   metalgen::Geometry geometry;
 };
 
+// Of a command buffer.
+enum class Progress { kEncoding, kCommitted, kCompleted };
+
 constexpr std::uint32_t kThreadgroupMemory = 32768;
 
 metalgen::Device& software_device();
@@ -79,7 +82,7 @@ metalgen::Device& software_device();
  @public
   std::vector<soft::Work> work;
   __unsafe_unretained SoftEncoder* open;
-  MTLCommandBufferStatus status_;
+  soft::Progress progress;
 }
 @end
 

@@ -36,13 +36,6 @@ enum : MTLDataType {
   MTLDataTypeULong = 85,
 };
 
-typedef NSUInteger MTLCommandBufferStatus;
-enum : MTLCommandBufferStatus {
-  MTLCommandBufferStatusNotEnqueued = 0,
-  MTLCommandBufferStatusCommitted = 2,
-  MTLCommandBufferStatusCompleted = 4,
-};
-
 @protocol MTLDevice, MTLCommandQueue, MTLCommandBuffer, MTLComputeCommandEncoder;
 
 @protocol MTLBuffer <NSObject>
@@ -95,7 +88,6 @@ enum : MTLCommandBufferStatus {
 - (nullable id<MTLComputeCommandEncoder>)computeCommandEncoder;
 - (void)commit;
 - (void)waitUntilCompleted;
-@property(readonly) MTLCommandBufferStatus status;
 @end
 
 @protocol MTLCommandQueue <NSObject>
