@@ -85,6 +85,18 @@ def test_a_module_with_fixed_shapes_has_no_variations(tmp_path):
     assert shapes(problem) == []
 
 
+def test_large_inputs_become_small_enough_to_try_many(tmp_path, monkeypatch):
+    monkeypatch.setattr("metalgen.generation.shapes.LARGE_BYTES", 4096)
+    problem = load(tmp_path, "def forward(self, x): return x + 1", "[torch.rand(60, 100)]")
+    for ((rows, columns),) in shapes(problem):
+        assert rows * columns * 4 <= 4096 * 1.1  # sizes are rounded to odd ones
+    large, *others = CaseBook(problem)
+    assert large.inputs[0].shape == (60, 100)
+    assert len(others) == 8
+    for case in others:
+        assert case.inputs[0].nbytes <= 4096 * 1.1
+
+
 def test_indices_stay_in_range(tmp_path):
     problem = load(
         tmp_path,

@@ -69,7 +69,11 @@ def tensors_in(inputs: Iterable[object]) -> Iterator[Tensor]:
 
 def is_large(problem: LoadedProblem) -> bool:
     """Whether the inputs are so large that most cases should have smaller ones."""
-    return sum(tensor.nbytes for tensor in tensors_in(problem.inputs)) > LARGE_BYTES
+    return _bytes(problem) > LARGE_BYTES
+
+
+def _bytes(problem: LoadedProblem) -> int:
+    return sum(tensor.nbytes for tensor in tensors_in(problem.inputs))
 
 
 def find_variations(problem: LoadedProblem, count: int = 2) -> list[Variation]:
@@ -90,12 +94,13 @@ def find_variations(problem: LoadedProblem, count: int = 2) -> list[Variation]:
 def _combined(groups: list[list[Axis]], problem: LoadedProblem, seed: int) -> Sizes:
     """New sizes for each group, different from every other group's where possible."""
     shapes = [tensor.shape for tensor in tensors_in(problem.inputs)]
-    grow = not is_large(problem)
+    # By how much each free size must shrink for all of it to become small enough.
+    shrink = min(1.0, LARGE_BYTES / max(1, _bytes(problem))) ** (1 / max(1, len(groups)))
     sizes: Sizes = {}
     taken: set[int] = set()
     for group in groups:
         old = shapes[group[0][0]][group[0][1]]
-        new = _other_size(old, seed, grow)
+        new = _other_size(old, seed, shrink)
         while new in taken:
             new += 2  # odd stays odd, where most sizes are even
         taken.add(new)
@@ -103,16 +108,16 @@ def _combined(groups: list[list[Axis]], problem: LoadedProblem, seed: int) -> Si
     return sizes
 
 
-def _other_size(size: int, seed: int, grow: bool) -> int:
-    """An odd size below the old one, then one just above it or (`grow` False) further below.
+def _other_size(size: int, seed: int, shrink: float) -> int:
+    """An odd size below the old one, then one just above it, or further below if sizes must shrink.
 
     The smallest only grow.
     """
     if size <= 3:
         return size + 1 + seed
     if seed == 0:
-        return max(3, (size * 5 // 8) | 1)
-    return size + 3 if grow else max(3, (size // 3) | 1)
+        return max(3, int(size * min(5 / 8, shrink)) | 1)
+    return size + 3 if shrink == 1 else max(3, int(size * min(1 / 3, shrink * 2 / 3)) | 1)
 
 
 def _free_groups(problem: LoadedProblem, deadline: float) -> Iterator[list[Axis]]:
