@@ -14,6 +14,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-snapshots", action="store_true", help="Write what is rendered to tests/snapshots."
+    )
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _few_torch_threads():
     # Small tensors only: more threads would only fight with the workers of pytest-xdist.

@@ -1,0 +1,78 @@
+"""Every prompt as it is rendered, held against tests/snapshots/prompts.
+
+After a change to templates/prompts: `pytest tests/test_prompt_snapshots.py --update-snapshots`, and
+review the difference.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from metalgen.problem import NumberSpec, Problem, TensorSpec
+from metalgen.proposers import Accepted, Attempt, Rejected, Reply
+from metalgen.proposers.prompts import Prompts, names
+
+SNAPSHOTS = Path(__file__).parent / "snapshots" / "prompts"
+
+BARE = Problem(
+    path=Path("bare.py"),
+    source="class Model: ...\n",
+    inputs=(),
+    parameters=(),
+    outputs=(TensorSpec("out0", (4,), "int64"),),
+)
+FULL = Problem(
+    path=Path("full.py"),
+    source='class Model:\n    """Scales <x> & adds "bias" {{ not a template }}."""\n\n',
+    inputs=(TensorSpec("x", (16, 1024), "float32"), NumberSpec("dim", 1), NumberSpec("on", True)),
+    parameters=(
+        TensorSpec("fc.weight", (8, 1024), "float16"),
+        TensorSpec("scalar", (), "float32"),
+    ),
+    outputs=(TensorSpec("out0", (16, 8), "float32"), TensorSpec("out1", (), "bool")),
+    training=False,
+    notes=("dropout draws random numbers", "the module runs in evaluation mode"),
+)
+REASONS = {
+    "reply": "there is no fenced `metal` block; answer with one and a fenced `json` block",
+    "plan": "steps[0].args[3]: unknown name 'z'; known are x, fc.weight, y",
+    "compile": "kernels.metal:7:12: error: undeclared identifier 'c'\n  y[i] = c[i];\n         ^",
+    "launch": "kernel 'add' timed out after 30 s: does a loop never end?",
+    "verify": "output 'y' is wrong in 3 of 16 elements\n  at [0, 1]: 0.5, expected 1.25",
+}
+VERDICTS = {
+    **{f"rejected_{stage}": Rejected(stage, reason) for stage, reason in REASONS.items()},
+    "accepted": Accepted(12.34, 50.0, "Apple M3 Max"),
+    "accepted_with_notes": Accepted(12.34, 5.0, "software device", 1, ("1 step is ATen",)),
+}
+
+
+def rendered():
+    """Every prompt by the name of its snapshot."""
+    prompts = Prompts()
+    system, bare = prompts.conversation(BARE, [])
+    _, full = prompts.conversation(FULL, [])
+    found = {"system": system, "problem_bare": bare, "problem_full": full}
+    for name, verdict in VERDICTS.items():
+        found[name] = prompts.conversation(BARE, [Attempt(Reply("?"), verdict)])[-1]
+    return {name: message.content for name, message in found.items()}
+
+
+@pytest.mark.parametrize("name", sorted(rendered()))
+def test_a_prompt_is_as_reviewed(name, request):
+    path = SNAPSHOTS / f"{name}.md"
+    text = rendered()[name]
+    if request.config.getoption("--update-snapshots"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert path.is_file(), "no snapshot yet: run with --update-snapshots"
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_every_snapshot_is_of_a_prompt():
+    assert {path.stem for path in SNAPSHOTS.iterdir()} == set(rendered())
+
+
+def test_every_template_has_a_snapshot():
+    templates = {name.removesuffix(".md.j2") for name in names()}
+    assert templates == {name.split("_")[0] for name in rendered()}
