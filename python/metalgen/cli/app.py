@@ -22,6 +22,7 @@ _SUMMARIES = {
     "models": "List the models that metalgen knows, their prices, and which have a key.",
     "build": "Compile Metal sources to one metallib.",
     "inspect": "Show the kernels of a metallib, or of a library that holds one.",
+    "doctor": "Examine this machine: system, compiler, torch, devices; with remedies.",
     "devices": "List the devices that can run kernels here.",
     "cache": "Show or clear the cache of compiled sources.",
 }
