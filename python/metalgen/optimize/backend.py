@@ -156,15 +156,16 @@ class _Chosen:
             return self.compiled(*arguments)
         results = self.compiled(*arguments)
         self.is_decided = True
-        if self.build.backend.policy == "fastest":
-            self._decide(arguments)
+        self._decide(arguments)
         return results
 
     def _decide(self, arguments: tuple[object, ...]) -> None:
         """Eager, undecomposed, may beat the graph even where some regions gain."""
         graph = self.build.graph
         if not any(region.choice == "metal" for region in graph.regions):
-            graph.choice, graph.reason = "eager", "no region gains from Metal"
+            graph.choice, graph.reason = "eager", "no region runs on Metal"
+        elif self.build.backend.policy == "metal":
+            graph.reason = "the policy asks for Metal"
         elif not self.build.is_pure:
             graph.reason = "not timed as a whole: it changes its inputs or draws random numbers"
         else:

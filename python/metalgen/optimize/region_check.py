@@ -40,7 +40,7 @@ def _precise(
     except (RuntimeError, TypeError, ValueError):  # such as a dtype that an operator names itself
         results = tuple(expected)
     return tuple(
-        result.double() if own.is_floating_point() else own
+        result.cpu().double() if own.is_floating_point() else own
         for result, own in zip(results, expected, strict=True)
     )
 

@@ -58,6 +58,8 @@ class Report:
 
     def _lines(self) -> Iterator[str]:
         yield f"policy {self.policy}, {self.compilations} Metal compilations"
+        if not self.graphs:
+            yield "torch.compile captured no graph: it was not called, or Dynamo leaves it to eager"
         for number, graph in enumerate(self.graphs):
             times = _times(graph.compiled_us, graph.eager_us, "compiled", "eager")
             yield f"graph {number}: {graph.choice} ({graph.reason}{times})"
