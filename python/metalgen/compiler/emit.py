@@ -50,6 +50,8 @@ def emit_functions(
         signature = read_signature(module, entry, translation.field_names)
         parameters = evaluated(entry.kernel.parameters, signature.indices, complaints)
         check_types(parameters, signature, complaints)
+        if complaints.found:
+            continue  # such types have no form in AIR
         text = _module_text(module, entry, parameters, signature, constants, options, complaints)
         if not complaints.found:
             bitcode = _assemble(text, entry.host_name)

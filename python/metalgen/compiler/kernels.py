@@ -204,6 +204,8 @@ def _read_kernel(source: Source, head: _Head, complaints: Complaints) -> Kernel:
 
 
 def _check_returns(head: _Head, name: str, start: int, complaints: Complaints) -> None:
+    if name == "main":
+        complaints.add(start, "a kernel cannot be named 'main'")
     returned = head.returns.split()
     if "void" not in returned:
         complaints.add(start, f"kernel '{name}' must return void")

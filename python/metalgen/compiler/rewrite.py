@@ -41,12 +41,20 @@ _RENAMED = frozenset(
     }
 )
 RENAMED_SUFFIX = "__metalgen_name"
+# What C++ has and Metal has not, where clang does not refuse it by itself.
+_REFUSED = {
+    "double": "'double' is not supported in Metal",
+    "goto": "'goto' statement is not supported in Metal",
+    "virtual": "'virtual' is not supported in Metal",
+    "wchar_t": "'wchar_t' is not supported in Metal",
+}
 
 _HALF = re.compile(r"^(.*[\d.])[hH]$")
 _BFLOAT = re.compile(r"^(.*[\d.])(?:bf|BF)$")
 # Groups: what a loop is told, and the argument.
 _LOOP_PRAGMA = re.compile(r"^\s*#\s*pragma\s+(unroll|nounroll|clang\s+loop\s+\w+)\b(.*)$")
 _LITERAL_ARGUMENT = re.compile(r"^[\s(]*(?:\d+|enable|full|disable)?[\s)]*$")
+_LONG_DOUBLE = re.compile(r"^(?:\d[\d']*\.|\.|\d+[eE]|0[xX][^lL]*[.pP]).*[lL]$")
 _DOUBLE = re.compile(r"^(?:(?=.*[.eE])[\d.'eE+-]+|0[xX][\da-fA-F.']+[pP][+-]?\d+)$")
 
 
@@ -168,6 +176,8 @@ def _rewrite_words(
         edits.remove(source.tokens[at].start, source.tokens[at].end)
     for token in source.tokens:
         if token.kind == "number":
+            if _LONG_DOUBLE.match(token.text):
+                complaints.add(token.start, "'long double' is not supported in Metal")
             _rewrite_number(token, edits)
         elif token.kind == "pragma":
             _rewrite_pragma(token, edits)
@@ -175,8 +185,8 @@ def _rewrite_words(
             continue
         elif token.text in _RENAMED:
             edits.replace(token.start, token.end, token.text + RENAMED_SUFFIX)
-        elif token.text == "double":
-            complaints.add(token.start, "'double' is not supported in Metal")
+        elif token.text in _REFUSED:
+            complaints.add(token.start, _REFUSED[token.text])
         elif untrusted and token.text in ("asm", "__asm", "__asm__"):
             complaints.add(token.start, "inline assembly is not allowed in this source")
 

@@ -64,11 +64,18 @@ _UNSUPPORTED_NAMES = tuple(
 _QUOTED = re.compile(r"'([^']*)'")
 _AKA = re.compile(r"'([^']*)' \(aka '\1'\)")
 
+# What the headers call clang's vector, and the functions behind Metal's atomic ones.
+_NATIVE = re.compile(r"'__native' \(aka '(?:typename )?__metal_storage<(\w+), (\d)>::type'\)")
+_ATOMIC = re.compile(r"\b__air_(atomic_\w+)")
+
 
 def metal_message(text: str) -> str:
     """One of clang's messages in Metal's words."""
-    text = metal_types(text)
+    text = _ATOMIC.sub(r"\1_explicit", metal_types(text))
     text = _QUOTED.sub(lambda found: f"'{_without_thread(found[1])}'", text)
+    if found := _NATIVE.search(text):
+        vector = f"'{found[1]}{found[2]}'"
+        text = text.replace(found[0], vector).replace("'__native'", vector)
     text = _AKA.sub(r"'\1'", text)
     for pattern, refusal in _UNSUPPORTED_NAMES:
         text = pattern.sub(refusal, text)
