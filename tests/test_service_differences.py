@@ -153,6 +153,7 @@ def test_a_service_that_refuses_everything_is_asked_a_few_times_only(problem, pr
     "answer",
     [
         failure(400, "maximum context length is 8192 tokens"),
+        refusal("the system prompt is too long", "messages", "context_length_exceeded"),
         failure(400, "your organization was disabled"),
         failure(401, "role not supported"),
     ],

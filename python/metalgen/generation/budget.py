@@ -84,18 +84,20 @@ class Spending:
     def refusal(self, proposer: Proposer) -> str | None:
         """Why `proposer` must not be asked again; None where it may."""
         budget, spent = self.budget, self.spent
+        is_paid = isinstance(proposer, Priced)
         if budget.cost is not None:
             if spent.cost is None or (isinstance(proposer, Priced) and proposer.price is None):
                 return (
                     f"what '{proposer.name}' costs is not known, so --max-cost cannot be kept; add "
                     f"its price to the file that METALGEN_MODELS names, or use --max-tokens"
                 )
-            if spent.cost >= budget.cost:
+            # A budget of nothing is enough for what costs nothing.
+            if spent.cost >= budget.cost and (spent.cost or is_paid):
                 return f"the budget is used up: ${spent.cost:.4f} of ${budget.cost:.4f}"
         if budget.tokens is not None:
             if spent.tokens is None:
                 return "the service does not count tokens, so --max-tokens cannot be kept"
-            if spent.tokens >= budget.tokens:
+            if spent.tokens >= budget.tokens and (spent.tokens or is_paid):
                 return f"the budget is used up: {spent.tokens:,} of {budget.tokens:,} tokens"
         return None
 

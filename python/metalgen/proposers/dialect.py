@@ -54,6 +54,8 @@ class Dialect:
         `sent` are the parameters of the refused request. Every change is made once, so that asking
         again ends.
         """
+        # OpenAI files every complaint under this type, whatever it is about.
+        refusal = refusal.replace("invalid_request_error", "")
         if not _REFUSAL.search(refusal):
             return None
         for name in sent:
