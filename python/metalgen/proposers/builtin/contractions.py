@@ -47,9 +47,9 @@ def matrix_product(name: str, left: Tensor, right: Tensor, dtype: torch.dtype) -
     *batch, m, depth = left.shape
     n = right.shape[-1]
     shape = (*batch, m, n)
-    right = packed(right)
     if min(m.hint, n.hint) < SMALL or not uses_tiles():
         return _as_reduction(name, left, right, shape, dtype)
+    right = packed(right)
     return Matmul(
         name,
         shape,
