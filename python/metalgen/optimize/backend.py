@@ -41,7 +41,7 @@ def backend(
     return Backend(policy=(options or {}).get("policy", "fastest"))(module, inputs)
 
 
-@dataclass
+@dataclass(eq=False)  # torch.compile must not take one backend's graphs for another's
 class Backend:
     """A backend with a memory: `report` tells of every graph it was given.
 
@@ -133,6 +133,9 @@ class _Build:
             plan = plan_region(module, parameters)
         except MetalgenError as error:
             report.decide("aten", str(error))
+            return module
+        except Exception as error:  # whatever a template does not expect, ATen can compute
+            report.decide("aten", f"its template failed: {type(error).__name__}: {error}")
             return module
         self.backend.report.compilations += 1
         report.kernels = plan.kernels
