@@ -213,7 +213,7 @@ def test_no_generic_pointer_is_left_and_threadgroup_memory_is_reached_directly()
     assert "spir" not in text
 
 
-@pytest.mark.parametrize("name", ["exp", "max", "main", "memset", "printf", "local", "half4x4_"])
+@pytest.mark.parametrize("name", ["exp", "max", "memset", "printf", "local", "half4x4_"])
 def test_a_kernel_may_be_called_like_a_function_of_metal_or_c(name):
     source = (
         f"kernel void {name}(device float* x, uint i [[thread_position_in_grid]])"

@@ -219,3 +219,35 @@ def test_constructors_for_two_memories_with_temporaries_as_operands():
         }
     """).f(x, threads=1)
     assert x.tolist() == [1, 2, -2, 4]
+
+
+def test_structs_named_by_a_typedef_are_copied_out_of_constant_memory():
+    out = torch.zeros(2, dtype=torch.int32)
+    library("""
+        typedef struct { int count; int pads[2]; } Params;
+        static int last(Params p) { return p.pads[1]; }
+        kernel void f(device int* out, constant Params& params) {
+          Params own = params;
+          threadgroup Params shared;
+          shared = params;
+          out[0] = own.count + shared.pads[0];
+          out[1] = last(params);
+        }
+    """).f(out, torch.tensor([1, 20, 300], dtype=torch.int32), threads=1)
+    assert out.tolist() == [21, 300]
+
+
+def test_packed_vectors_lie_in_constant_tables():
+    out = torch.zeros(2)
+    library("""
+        constant packed_float3 rows[2] = {packed_float3(1, 2, 3), {4, 5, 6}};
+        constexpr constant packed_half2 pair = packed_half2(1.0h, 2.0h);
+        constant packed_int4 filled = packed_int4(3);
+        constant packed_float2 made(float2(7, 8));
+        kernel void f(device float* out) {
+          float3 row = rows[1];
+          out[0] = row.z + pair.y + filled.w;
+          out[1] = rows[0].y + made.x;
+        }
+    """).f(out, threads=1)
+    assert out.tolist() == [11, 9]

@@ -78,7 +78,11 @@ def _add_copies(source: Source, scope: Scope, edits: Edits) -> None:
     """
     name = source.class_name(scope)
     if name is None:
-        return
+        name = _typedef_name(source, scope)
+        if name is None:
+            return
+        # Constructors need a name, and a class may have the one that a typedef gives it.
+        edits.insert(source.tokens[source.class_key(scope)].end, f" {name}")
     constructors, assigns = _special_members(source, scope, name)
     added = ""
     if not constructors:
@@ -92,6 +96,17 @@ def _add_copies(source: Source, scope: Scope, edits: Edits) -> None:
     if added and source.is_private(scope):
         added = f" public:{added} private:"
     edits.insert(source.tokens[scope.opener].end, added)
+
+
+def _typedef_name(source: Source, scope: Scope) -> str | None:
+    """The `S` of `typedef struct {...} S;`."""
+    tokens = source.tokens
+    behind = source.pairs[scope.opener] + 1
+    if scope.kind != "class" or tokens[scope.head].text != "typedef":
+        return None
+    if behind + 1 >= len(tokens) or tokens[behind + 1].text != ";":
+        return None
+    return tokens[behind].text if tokens[behind].kind == "identifier" else None
 
 
 def _special_members(source: Source, scope: Scope, name: str) -> tuple[list[list[str]], bool]:

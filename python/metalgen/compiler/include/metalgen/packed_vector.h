@@ -32,6 +32,9 @@ struct packed_vec<T, 2> {
 #include <metalgen/swizzle_list.inc>
 #undef __METAL_N
   METAL_FUNC constexpr packed_vec(T x, T y) : __elements{x, y} {}
+  METAL_FUNC constexpr packed_vec(T x, T y) constant : __elements{x, y} {}
+  METAL_FUNC constexpr packed_vec(__vec v) constant
+      : __elements{T(v.__v[0]), T(v.__v[1])} {}
 };
 
 template <typename T>
@@ -41,6 +44,9 @@ struct packed_vec<T, 3> {
 #include <metalgen/swizzle_list.inc>
 #undef __METAL_N
   METAL_FUNC constexpr packed_vec(T x, T y, T z) : __elements{x, y, z} {}
+  METAL_FUNC constexpr packed_vec(T x, T y, T z) constant : __elements{x, y, z} {}
+  METAL_FUNC constexpr packed_vec(__vec v) constant
+      : __elements{T(v.__v[0]), T(v.__v[1]), T(v.__v[2])} {}
 };
 
 template <typename T>
@@ -50,6 +56,9 @@ struct packed_vec<T, 4> {
 #include <metalgen/swizzle_list.inc>
 #undef __METAL_N
   METAL_FUNC constexpr packed_vec(T x, T y, T z, T w) : __elements{x, y, z, w} {}
+  METAL_FUNC constexpr packed_vec(T x, T y, T z, T w) constant : __elements{x, y, z, w} {}
+  METAL_FUNC constexpr packed_vec(__vec v) constant
+      : __elements{T(v.__v[0]), T(v.__v[1]), T(v.__v[2]), T(v.__v[3])} {}
 };
 
 #pragma pop_macro("__METAL_REPEATED")
