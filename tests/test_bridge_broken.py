@@ -176,6 +176,7 @@ BROKEN = {
 @pytest.fixture(scope="module")
 def cores():
     """Every broken backend, built: two at a time, and only where something has changed."""
+    soft_mps.need_linux()
     build.core()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         built = pool.map(lambda broken: build.broken(broken.edits), BROKEN.values())

@@ -6,7 +6,7 @@ import functools
 
 import pytest
 import torch
-from apple.soft_mps import on_soft_mps
+from apple.soft_mps import on_mps, on_soft_mps
 
 import metalgen
 
@@ -80,7 +80,7 @@ def library():
     return metalgen.compile_shader(KERNELS)
 
 
-@on_soft_mps
+@on_mps
 def test_a_kernel_computes_on_mps_tensors():
     x, y = torch.randn(1000), torch.randn(1000)
     y_gpu = y.to("mps")
@@ -104,7 +104,7 @@ def test_the_gpu_works_later_and_reading_a_tensor_waits_for_it():
     assert seen.value == 1.0
 
 
-@on_soft_mps
+@on_mps
 def test_slices_are_bound_at_their_byte_offset():
     y = torch.zeros(40).to("mps")
     x = torch.arange(100.0).to("mps")
@@ -114,7 +114,7 @@ def test_slices_are_bound_at_their_byte_offset():
     assert torch.equal(y.cpu(), expected)
 
 
-@on_soft_mps
+@on_mps
 def test_rows_of_a_matrix_and_reshaped_views_share_its_memory():
     matrix = torch.zeros(6, 8).to("mps")
     library().axpy(matrix[3], torch.ones(8).to("mps"), 2.0)
@@ -126,7 +126,7 @@ def test_rows_of_a_matrix_and_reshaped_views_share_its_memory():
 
 
 @pytest.mark.parametrize("name", "float32 float16 bfloat16 int8 uint8 int16 int32 int64".split())
-@on_soft_mps
+@on_mps
 def test_every_dtype_has_its_element_size(name):
     x = torch.arange(50).to(getattr(torch, name))
     y = torch.zeros_like(x).to("mps")
@@ -136,7 +136,7 @@ def test_every_dtype_has_its_element_size(name):
     assert torch.equal(y.cpu(), expected)
 
 
-@on_soft_mps
+@on_mps
 def test_threads_cut_the_threadgroups_at_the_edge():
     group, size = (torch.zeros(5, 70, dtype=torch.uint32).to("mps") for _ in range(2))
     library().positions(group, size, 70, threads=(70, 5), group_size=(32, 4))
@@ -145,7 +145,7 @@ def test_threads_cut_the_threadgroups_at_the_edge():
     assert size.cpu()[4].tolist() == [132] * 64 + [106] * 6
 
 
-@on_soft_mps
+@on_mps
 def test_threadgroups_are_whole():
     group, size = (torch.zeros(4, 64, dtype=torch.uint32).to("mps") for _ in range(2))
     library().positions(group, size, 64, threadgroups=(2, 2), group_size=(32, 2))
@@ -153,14 +153,14 @@ def test_threadgroups_are_whole():
     assert set(size.cpu().flatten().tolist()) == {232}
 
 
-@on_soft_mps
+@on_mps
 def test_a_grid_without_threads_runs_nothing():
     y = torch.ones(4).to("mps")
     library().axpy(y, y, 1.0, threads=0)
     assert y.cpu().tolist() == [1.0] * 4
 
 
-@on_soft_mps
+@on_mps
 def test_threadgroup_memory_has_the_size_that_was_asked_for():
     x = torch.arange(128.0)
     y = torch.zeros(128).to("mps")
@@ -170,7 +170,7 @@ def test_threadgroup_memory_has_the_size_that_was_asked_for():
     assert torch.equal(y.cpu(), x.view(2, 64).flip(1).flatten())
 
 
-@on_soft_mps
+@on_mps
 def test_function_constants_specialise_a_kernel():
     y = torch.zeros(4).to("mps")
     kernel = library().specialised
@@ -180,7 +180,7 @@ def test_function_constants_specialise_a_kernel():
     assert y.cpu().tolist() == [-10.0, -11.0, -12.0, -13.0]
 
 
-@on_soft_mps
+@on_mps
 def test_structs_beyond_what_metal_takes_by_value_go_through_a_buffer():
     y = torch.zeros(1500).to("mps")
     table = torch.arange(1500.0)
@@ -188,14 +188,14 @@ def test_structs_beyond_what_metal_takes_by_value_go_through_a_buffer():
     assert torch.equal(y.cpu(), table)
 
 
-@on_soft_mps
+@on_mps
 def test_a_tensor_without_elements_may_be_bound():
     y = torch.zeros(3).to("mps")
     library().fill_if_any(y, torch.zeros(0).to("mps"), 0)
     assert y.cpu().tolist() == [7.0, 7.0, 7.0]
 
 
-@on_soft_mps
+@on_mps
 def test_dispatches_run_in_the_order_of_torchs_operators():
     axpy = library().axpy
     y = torch.zeros(100).to("mps")
@@ -207,7 +207,7 @@ def test_dispatches_run_in_the_order_of_torchs_operators():
     assert y.cpu().tolist() == [80.0] * 100
 
 
-@on_soft_mps
+@on_mps
 def test_the_library_of_operations_runs_on_mps():
     a, b, bias = torch.randn(33, 20), torch.randn(20, 47), torch.randn(47)
     gemm = metalgen.ops.fused_gemm(a.to("mps"), b.to("mps"), bias=bias.to("mps"), activation="relu")
@@ -216,7 +216,7 @@ def test_the_library_of_operations_runs_on_mps():
     torch.testing.assert_close(rows.cpu(), torch.softmax(a, -1))
 
 
-@on_soft_mps
+@on_mps
 def test_a_launch_plan_runs_on_mps():
     plan = {
         "buffers": {"doubled": {"dtype": "x.dtype", "shape": "x.shape"}},

@@ -32,8 +32,14 @@ ARC = "-fobjc-arc"
 # Undefined behaviour ends the process: every test is one for UBSan too.
 CHECKED = ("-fsanitize=undefined", "-fsanitize-trap=undefined", "-fno-sanitize=function,vptr")
 PLAIN = ("-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'src'}")
-CPP = ("-std=c++20", "-O1", *PLAIN)
-OBJECTIVE_CPP = ("-std=c++20", "-O0", *CLANG, *PLAIN, *CHECKED, "-Wno-unused-parameter")
+# "address" or "thread": everything built here is instrumented for it too.
+SANITIZER = os.environ.get("METALGEN_SANITIZE")
+INSTRUMENTED = (f"-fsanitize={SANITIZER}",) if SANITIZER else ()
+CPP = ("-std=c++20", "-O1", *PLAIN, *INSTRUMENTED)
+OBJECTIVE_CPP = (
+    *("-std=c++20", "-O0", *CLANG, *PLAIN, *CHECKED, *INSTRUMENTED),
+    "-Wno-unused-parameter",
+)
 SHOWN = (f"-I{HERE}", "-fvisibility=default")
 # NSObject's own implementation may do what others may not.
 ROOT_CLASS = ("-Wno-deprecated-objc-isa-usage", "-Wno-objc-missing-super-calls")
@@ -79,7 +85,11 @@ def _metal() -> Path:
     collected = sorted((HERE / "metal").glob("*.mm"))
     units += [(path, (*OBJECTIVE_CPP, *SHOWN, ARC)) for path in collected]
     units += [(path, CPP) for path in (GEOMETRY, *SOFTWARE)]
-    return _linked("libsoftmetal.so", units, ("-Wl,-soname,libsoftmetal.so", "-Wl,-z,defs"))
+    return _linked(
+        "libsoftmetal.so",
+        units,
+        ("-Wl,-soname,libsoftmetal.so", *(() if SANITIZER else ("-Wl,-z,defs",))),
+    )
 
 
 def tensors() -> Path:
@@ -101,6 +111,23 @@ def tensors() -> Path:
             _run(["c++", *flags, str(source), "-o", str(new), *links])
             new.replace(out)
     return out
+
+
+def sanitizer_environment() -> dict[str, str]:
+    """What a process needs to load what was instrumented, for Python itself is not."""
+    if not SANITIZER:
+        return {}
+    # The C++ library too, or the sanitizer does not see what it must wrap.
+    names = (f"lib{SANITIZER[0]}san.so", "libstdc++.so.6")
+    found = [
+        subprocess.run(["c++", f"-print-file-name={name}"], capture_output=True, text=True)
+        for name in names
+    ]
+    return {
+        "LD_PRELOAD": " ".join(done.stdout.strip() for done in found),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own; the tests count instances instead
+        "TSAN_OPTIONS": "halt_on_error=1 exitcode=66",
+    }
 
 
 def broken(edits: Sequence[tuple[str, str]]) -> Path:
@@ -144,12 +171,13 @@ def zig(*arguments: str) -> list[str]:
 def _linked(name: str, units: Sequence[Unit], flags: Sequence[str]) -> Path:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(lambda unit: _object(*unit), units))
-    key = _key(*(path.name for path in objects), *flags)
+    key = _key(*(path.name for path in objects), *flags, *INSTRUMENTED)
     out = KEPT / key / name
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         new = _unique(out)
-        _run(["c++", "-shared", "-pthread", *map(str, objects), *flags, "-o", str(new)])
+        link = ["c++", "-shared", "-pthread", *INSTRUMENTED, *map(str, objects)]
+        _run([*link, *flags, "-o", str(new)])
         new.replace(out)
     return out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -41,7 +42,12 @@ class Children:
             *([str(core)] if core else []),
         ]
         self._process = subprocess.Popen(
-            command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=TESTS,
+            env={**os.environ, **build.sanitizer_environment()},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n", "the software Metal does not load"
@@ -59,11 +65,16 @@ class Children:
         self._process.stdout.close()  # type: ignore[union-attr]
 
 
+def need_linux() -> None:
+    """Skip where the software Metal cannot be."""
+    if sys.platform != "linux":
+        pytest.skip("the software Metal is for Linux: a Mac has its own")
+
+
 @functools.cache
 def children() -> Children:
     """Of the backend as it is."""
-    if sys.platform != "linux":
-        pytest.skip("the software Metal is for Linux: a Mac has its own")
+    need_linux()
     with ThreadPoolExecutor() as pool:
         tensors = pool.submit(build.tensors)
         core = build.core()
@@ -86,6 +97,22 @@ def outcome_with(core: Path, test: Callable[..., None], **arguments: Any) -> Out
 def on_soft_mps(test: Callable[..., None]) -> Callable[..., None]:
     """Run the test in a process of its own, where mps tensors and Metal are software's."""
     return _in_child(test, lambda outcome: outcome.status == 0)
+
+
+def on_mps(test: Callable[..., None]) -> Callable[..., None]:
+    """On a Mac, run the test on its GPU; elsewhere as `on_soft_mps` does."""
+    if sys.platform != "darwin":
+        return on_soft_mps(test)
+
+    @functools.wraps(test)
+    def run(**arguments: Any) -> None:
+        import torch
+
+        if not torch.backends.mps.is_available():
+            pytest.skip("this Mac has no GPU that Metal can use")
+        test(**arguments)
+
+    return run
 
 
 def ended_by_validation(message: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
