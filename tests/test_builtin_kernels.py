@@ -178,6 +178,12 @@ def test_small_floats_are_accumulated_in_float(dtype):
     agree(module, (randn(20, 640) * 0.2).to(dtype))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_convolutions_of_small_floats_give_small_floats(dtype):
+    module = nn.Sequential(nn.Conv2d(8, 16, 3, bias=False), nn.Conv2d(16, 16, 3, groups=16))
+    agree(module.to(dtype), randn(2, 8, 12, 12).to(dtype))
+
+
 def test_multi_head_attention_agrees_with_eager():
     module = nn.MultiheadAttention(32, 4, batch_first=True)
     agree(OfOne(lambda x, m: m(x, x, x, need_weights=False)[0], module), randn(3, 20, 32))

@@ -117,12 +117,32 @@ def _lower_node(node: Node, capture: Capture, values: dict[Node, Any]) -> Any:
     args = [known(argument) for argument in node.args]
     kwargs = {name: known(argument) for name, argument in node.kwargs.items()}
     try:
-        return _lower_call(Call(node, capture, args, kwargs))
+        return _as_declared(_lower_call(Call(node, capture, args, kwargs)), node)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # Operators take their arguments in many forms; one that was not foreseen is no crash.
         raise UnsupportedError(
             f"not supported: {node.target} with these arguments ({node.args}, {node.kwargs})"
         ) from error
+
+
+def _as_declared(result: Result, node: Node) -> Result:
+    """Results in the dtypes that the graph declares; lowerings compute in float between."""
+    declared = node.meta["val"]
+    if isinstance(result, Tensor):
+        return _as_dtype(result, declared.dtype)
+    return tuple(
+        None if part is None else _as_dtype(part, value.dtype)
+        for part, value in zip(result, declared, strict=True)
+    )
+
+
+def _as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    if tensor.dtype == dtype:
+        return tensor
+    type_ = compute_type(dtype)
+    return pointwise(
+        tensor.name, tensor.shape, dtype, [tensor], lambda value: convert(value, type_)
+    )
 
 
 def _lower_call(call: Call) -> Result:
