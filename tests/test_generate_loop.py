@@ -217,3 +217,9 @@ def test_a_failed_exchange_brings_the_earlier_candidate_back(tmp_path, monkeypat
         directory.keep({"plan.json": "second"})
     assert (tmp_path / "best" / "plan.json").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_generate_is_part_of_the_public_face():
+    import metalgen
+
+    assert metalgen.generate is generate

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metalgen import device, ops
     from metalgen.compiler import CompileOptions
+    from metalgen.generation import generate
     from metalgen.library import Library, load_metallib
     from metalgen.optimize import explain, optimize_for_metal
 
@@ -18,6 +19,7 @@ __all__ = [
     "compile_shader",
     "device",
     "explain",
+    "generate",
     "load_metallib",
     "ops",
     "optimize_for_metal",
@@ -29,6 +31,7 @@ _MODULES = {
     "ops": None,
     "Library": "library",
     "explain": "optimize",
+    "generate": "generation",
     "load_metallib": "library",
     "optimize_for_metal": "optimize",
 }
