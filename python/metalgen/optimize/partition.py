@@ -56,8 +56,8 @@ def calls(module: GraphModule) -> list[Node]:
 
 
 def operator_name(node: Node) -> str:
-    """`add` for aten.add.Tensor."""
-    return str(node.target).removeprefix("aten.").split(".")[0]
+    """`add` for aten.add.Tensor, `prims.device_put` for prims.device_put.default."""
+    return str(node.target).removeprefix("aten.").rsplit(".", 1)[0]
 
 
 def is_view(node: Node) -> bool:
@@ -111,7 +111,7 @@ def _reason(node: Node) -> str | None:
     if not isinstance(node.target, torch._ops.OpOverload) or not _gives_tensors(node):
         return "not an operator on tensors"
     if node.target.namespace != "aten":
-        return "a custom operator"
+        return "not an ATen operator"
     if node.target._schema.is_mutable:
         return "writes in place"
     if is_random(node):
