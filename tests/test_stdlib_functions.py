@@ -191,7 +191,7 @@ def test_traits_and_limits_know_metals_types():
         ("i[0] = popcount(f[1]);", "no matching function"),
         ("f[0] = dot(f4[0], f4[1].xyz);", "no matching function"),
         ("f4[0] = select(f4[1], f4[2], i3[0]);", "no matching function"),
-        ("u[0] = as_type<uint>(h[0]);", "equal size"),
+        ("u[0] = as_type<uint>(h[0]);", "no matching function for call to 'as_type'"),
         ("f[0] = nosuchfunction(f[1]);", "undeclared identifier 'nosuchfunction'"),
     ],
 )
