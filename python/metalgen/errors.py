@@ -9,7 +9,8 @@ MetalgenError
 ├── PlanError         a launch plan is malformed or does not fit its kernels
 ├── ProblemError      a problem file cannot be used
 ├── ProposalError     a proposer's reply holds no usable candidate
-└── ProviderError     a model service refused or failed
+├── ProviderError     a model service refused or failed
+└── RunError          a kept run cannot be written, read or continued
 """
 
 from __future__ import annotations
@@ -53,3 +54,7 @@ class ProposalError(MetalgenError):
 
 class ProviderError(MetalgenError):
     """A model service that refused a request or kept failing."""
+
+
+class RunError(MetalgenError):
+    """A kept run that cannot be written, read or continued: full disk, locked, damaged, missing."""

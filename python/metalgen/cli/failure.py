@@ -20,6 +20,7 @@ from metalgen.errors import (
     MetallibError,
     ProblemError,
     ProviderError,
+    RunError,
     ToolchainError,
 )
 
@@ -49,6 +50,7 @@ _STATUS: tuple[tuple[type[Exception], Status], ...] = (
     (MetallibError, Status.BAD_INPUT),
     (ProblemError, Status.BAD_INPUT),
     (ProviderError, Status.SERVICE_FAILED),
+    (RunError, Status.UNAVAILABLE),
     (ToolchainError, Status.UNAVAILABLE),
     (OSError, Status.UNAVAILABLE),
     (MetalgenError, Status.REFUSED),
