@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metalgen.problem import NumberSpec, Problem, TensorSpec
-from metalgen.proposers import Accepted, Attempt, Rejected, Reply
+from metalgen.proposers import Accepted, Attempt, Rejected, Reply, Shared
 from metalgen.proposers.prompts import Prompts, names
 
 SNAPSHOTS = Path(__file__).parent / "snapshots" / "prompts"
@@ -45,6 +45,7 @@ VERDICTS = {
     "accepted": Accepted(12.34, 50.0, "Apple M3 Max"),
     "accepted_with_notes": Accepted(12.34, 5.0, "software device", 1, ("1 step is ATen",)),
 }
+SHARED = Shared("gpt-5", "kernel void f() {}\n", '{"steps": []}\n', Accepted(5.0, 50.0, "M3"))
 
 
 def rendered():
@@ -55,6 +56,10 @@ def rendered():
     found = {"system": system, "problem_bare": bare, "problem_full": full}
     for name, verdict in VERDICTS.items():
         found[name] = prompts.conversation(BARE, [Attempt(Reply("?"), verdict)])[-1]
+    found["cuda"] = prompts.conversation(BARE, [], cuda="__global__ void f() {}\n")[1]
+    found["shared"] = prompts.conversation(BARE, [], shared=SHARED)[1]
+    hinted = Attempt(Reply("?"), VERDICTS["accepted"], "- read `x` once\n", SHARED)
+    found["accepted_with_hints"] = prompts.conversation(BARE, [hinted])[-1]
     return {name: message.content for name, message in found.items()}
 
 

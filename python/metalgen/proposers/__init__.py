@@ -7,6 +7,7 @@ from metalgen.proposers.protocol import (
     Proposer,
     Rejected,
     Reply,
+    Shared,
     Stage,
     Verdict,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "Proposer",
     "Rejected",
     "Reply",
+    "Shared",
     "Stage",
     "Verdict",
     "default_model",

@@ -11,10 +11,18 @@ import jinja2
 
 from metalgen import resources
 from metalgen.errors import ToolchainError
-from metalgen.proposers.protocol import Accepted, Attempt
+from metalgen.proposers.protocol import Accepted, Attempt, Shared
 
 if TYPE_CHECKING:
     from metalgen.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG that a model with vision is shown, and what it shows in a few words."""
+
+    name: str
+    png: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,7 @@ class Message:
 
     role: Literal["system", "user", "assistant"]
     content: str
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +64,35 @@ class Prompts:
             keep_trailing_newline=False,
         )
 
-    def conversation(self, problem: Problem, history: Sequence[Attempt]) -> list[Message]:
-        """Everything a model is to see: the task, its earlier replies, what became of each."""
+    def conversation(
+        self,
+        problem: Problem,
+        history: Sequence[Attempt],
+        *,
+        cuda: str | None = None,
+        shared: Shared | None = None,
+    ) -> list[Message]:
+        """Everything a model is to see: the task, its earlier replies, what became of each.
+
+        `cuda` is a CUDA implementation of the same module, `shared` what a swarm has already.
+        """
+        task = self._render("problem", problem=problem)
+        if cuda is not None:
+            task += "\n" + self._render("cuda", source=cuda)
         messages = [
             Message("system", self._render("system", limits=Limits())),
-            Message("user", self._render("problem", problem=problem)),
+            Message("user", task + self._shared(shared)),
         ]
         for attempt in history:
             outcome = "accepted" if isinstance(attempt.verdict, Accepted) else "rejected"
+            told = self._render(outcome, verdict=attempt.verdict, hints=attempt.hints)
             # Services refuse empty messages.
             messages.append(Message("assistant", attempt.reply.text.strip() or "(no answer)"))
-            messages.append(Message("user", self._render(outcome, verdict=attempt.verdict)))
+            messages.append(Message("user", told + self._shared(attempt.shared)))
         return messages
+
+    def _shared(self, shared: Shared | None) -> str:
+        return "" if shared is None else "\n" + self._render("shared", shared=shared)
 
     def _render(self, name: str, **values: Any) -> str:
         file = f"{name}.md.j2"

@@ -55,11 +55,26 @@ Verdict = Accepted | Rejected
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """The fastest accepted candidate so far, whoever wrote it: what a swarm shows its members."""
+
+    model: str
+    source: str
+    plan: str  # JSON
+    verdict: Accepted
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
-    """One reply and what became of it."""
+    """One reply, what became of it, and what else its author was told then.
+
+    `hints` are what a profile of the candidate suggests, `shared` the best candidate of a swarm.
+    """
 
     reply: Reply
     verdict: Verdict
+    hints: str | None = None
+    shared: Shared | None = None
 
 
 class Proposer(Protocol):
