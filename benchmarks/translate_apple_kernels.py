@@ -1,123 +1,261 @@
-"""Translate a sample of Apple's kernels: how many, of which families, how fast, and what fails.
+"""Translate every kernel that Apple's compiler made: how many, of which families, what fails.
 
-    python benchmarks/translate_apple_kernels.py MLX.METALLIB [--step 50] [--strands thread]
+    python benchmarks/translate_apple_kernels.py FILE... [--json RESULTS] [--shard 1/4] [--step 50]
 
-The metallib is in PyPI's mlx-metal wheel for macOS, at mlx/lib/mlx.metallib.
+A FILE is a metallib, a library that holds metallibs, or a wheel that holds either: PyPI's mlx-metal
+(mlx/lib/mlx.metallib) and torch (torch/lib/libtorch_cpu.dylib) for macOS. Each kernel is translated
+for SIMD-groups that lie in rows and for any others, with every flag among its function constants
+off and, where it has flags, on. With --json a line is written per translation; started again with
+the same file, only what is missing is done.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import logging
 import os
-import re
 import statistics
+import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+from apple_kernels import family, metallibs, unpack
+from worker_pool import Lost, Pool
 
 from metalgen.air import KernelInfo, Metallib
-from metalgen.errors import MetalgenError
-from metalgen.software import translate
+from metalgen.errors import MetalgenError, UnsupportedError
+from metalgen.software import Strands, Variant, translate
+
+VARIANTS: tuple[Variant, ...] = ("rows", "any")
+_TENSORS = "Metal 4"  # what the message names that a kernel of tensor operations is refused with
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One translation of one kernel of the metallib at `offset` of a file."""
+
+    file: str
+    offset: int
+    kernel: str
+    variant: Variant
+    flags: bool
+    strands: Strands
+
+    @property
+    def key(self) -> tuple[str, str, str, bool, str]:
+        return (Path(self.file).name, self.kernel, self.variant, self.flags, self.strands)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One kernel: the processor time it took, why it failed, whether it runs by thread."""
+    """What became of one translation; seconds are of processor time."""
 
+    library: str
     kernel: str
-    seconds: float
-    failure: str
-    by_thread: bool
+    variant: str
+    flags: bool
+    strands: str
+    seconds: float = 0.0
+    failure: str = ""
+    unsupported: bool = False  # the failure is of the type for what is valid but cannot run yet
+    by_thread: str = ""  # why it does not run as whole SIMD-groups
+    has_flags: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, str, bool, str]:
+        return (self.library, self.kernel, self.variant, self.flags, self.strands)
 
 
 class _Fallbacks(logging.Handler):
-    """Counts the kernels that could not run as whole SIMD-groups."""
+    """Notes why kernels do not run as whole SIMD-groups."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self.reasons: Counter[str] = Counter()
+        self.reasons: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.reasons[str(record.args[1]) if isinstance(record.args, tuple) else ""] += 1
+        self.reasons.append(str(record.args[1]) if isinstance(record.args, tuple) else "")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("metallib")
-    parser.add_argument("--step", type=int, default=50)
-    parser.add_argument("--start", type=int, default=0)
+    options = parsed_options()
+    with ExitStack() as stack:
+        here = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        os.environ["METALGEN_CACHE_DIR"] = str(here / "cache")
+        known = read_outcomes(options.json)
+        files = [file for path in options.files for file in unpack(path, here)]
+        tasks = list(translations(list(metallibs(files)), options))
+        keys = {task.key for task in tasks}
+        done = [outcome for outcome in known if outcome.key in keys]
+        log = stack.enter_context(options.json.open("a")) if options.json else None
+        started = time.monotonic()
+        fresh = run_all(tasks, {outcome.key for outcome in known}, options, log)
+        elapsed = time.monotonic() - started
+    report([*done, *fresh], elapsed, options.jobs)
+
+
+def parsed_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=Path, help="keep results here, and go on from there")
+    parser.add_argument("--shard", default="1/1", help="I/N: the Ith of N equal parts")
+    parser.add_argument("--step", type=int, default=1, help="every Nth kernel only")
+    parser.add_argument("--only", default="", help="only kernels whose name contains this")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--flags", nargs="+", choices=["off", "on"], default=["off", "on"])
     parser.add_argument("--strands", choices=["simdgroup", "thread"], default="simdgroup")
-    options = parser.parse_args()
-    fallbacks = _Fallbacks()
-    logger = logging.getLogger("metalgen.software")
-    logger.addHandler(fallbacks)
-    logger.setLevel(logging.DEBUG)
-    metallib = Metallib.open(options.metallib)
-    names = list(metallib.names)[options.start :: options.step]
-    with tempfile.TemporaryDirectory() as nothing_kept:
-        os.environ["METALGEN_CACHE_DIR"] = nothing_kept
-        attempt(metallib, "v_Expfloat32float32", options.strands, fallbacks)  # builds the runtime
-        outcomes = [attempt(metallib, name, options.strands, fallbacks) for name in names]
-    report(outcomes, fallbacks)
+    parser.add_argument("--limit", type=float, default=300, help="seconds a translation may take")
+    parser.add_argument("--stop-after", type=float, default=float("inf"), help="seconds in all")
+    return parser.parse_args()
 
 
-def attempt(metallib: Metallib, name: str, strands: str, fallbacks: _Fallbacks) -> Outcome:
-    constants = neutral_constants(metallib.kernel(name))
-    before = fallbacks.reasons.total()
+def translations(libraries: Sequence[Metallib], options: argparse.Namespace) -> Iterator[Task]:
+    """The shard's tasks: those with flags on come last, since few kernels have any."""
+    index, count = (int(part) for part in options.shard.split("/"))
+    flags = [choice == "on" for choice in options.flags]
+    for on in sorted(flags):
+        for variant in options.variants:
+            for library in libraries:
+                assert library.path is not None
+                names = [name for name in library.names if options.only in name]
+                for name in names[:: options.step][index - 1 :: count]:
+                    yield Task(library.path, library.offset, name, variant, on, options.strands)
+
+
+def read_outcomes(path: Path | None) -> list[Outcome]:
+    if path is None or not path.exists():
+        return []
+    return [Outcome(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def run_all(
+    tasks: Sequence[Task],
+    done: set[tuple[str, str, str, bool, str]],
+    options: argparse.Namespace,
+    log: TextIO | None,
+) -> list[Outcome]:
+    missing = [task for task in tasks if task.key not in done]
+    if not missing:
+        return []
+    attempt(missing[0])  # builds the runtime, once for all workers
+    pool = Pool(attempt, options.jobs, options.limit)
+    outcomes: list[Outcome] = []
+    started = time.monotonic()
+    until = started + options.stop_after
+    for task, result in pool.map(task for task in missing if time.monotonic() < until):
+        outcome = lost(task, result) if isinstance(result, Lost) else result
+        outcomes.append(outcome)
+        if log is not None:
+            print(json.dumps(asdict(outcome)), file=log, flush=True)
+        if len(outcomes) % 500 == 0:
+            spent = time.monotonic() - started
+            print(f"{len(outcomes)} of {len(missing)}, {spent:.0f} s", file=sys.stderr, flush=True)
+    return outcomes
+
+
+def lost(task: Task, result: Lost) -> Outcome:
+    return Outcome(*task.key, failure=result.reason)
+
+
+def attempt(task: Task) -> Outcome:
+    """One translation, in whichever process this is."""
+    fallbacks = _fallbacks()
+    fallbacks.reasons.clear()
     start = time.process_time()
-    failure = ""
+    failure, unsupported, has_flags = "", False, False
     try:
-        translate(
-            metallib.bitcode(name),
-            name,
-            constants,
-            strands="thread" if strands == "thread" else "simdgroup",
-        )
+        metallib = _opened(task.file, task.offset)
+        info = metallib.kernel(task.kernel)
+        has_flags = any(constant.type_name == "bool" for constant in info.constants)
+        if has_flags or not task.flags:  # else it would be the same translation again
+            translate(
+                metallib.bitcode(task.kernel),
+                task.kernel,
+                function_constants(info, flags=task.flags),
+                variant=task.variant,
+                strands=task.strands,
+            )
     except MetalgenError as error:
         failure = f"{type(error).__name__}: {error}"
+        unsupported = isinstance(error, UnsupportedError)
+    except Exception as error:  # whatever goes wrong is what this script looks for
+        failure = f"{type(error).__name__}: {error}"
+    by_thread = fallbacks.reasons[0] if fallbacks.reasons else ""
     seconds = time.process_time() - start
-    return Outcome(name, seconds, failure, fallbacks.reasons.total() > before)
+    return Outcome(*task.key, seconds, failure, unsupported, by_thread, has_flags)
 
 
-def neutral_constants(info: KernelInfo) -> dict[int | str, int | float | bool]:
-    """No feature that a flag switches on, and one of everything that is counted."""
-    return {c.index: c.type_name != "bool" for c in info.constants}
+@functools.cache
+def _opened(file: str, offset: int) -> Metallib:
+    return Metallib.open(file, offset=offset)
 
 
-def family(kernel: str) -> str:
-    """The first words of a name, without types, sizes and operations."""
-    bare = re.split(r"_?(?:b?float|complex|u?int|bool)", kernel)[0]
-    words = [word.rstrip("0123456789") for word in bare.split("_") if word[:1].islower()]
-    return "_".join(words[:2])
+@functools.cache
+def _fallbacks() -> _Fallbacks:
+    logger = logging.getLogger("metalgen.software")
+    handler = _Fallbacks()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    return handler
 
 
-def report(outcomes: Sequence[Outcome], fallbacks: _Fallbacks) -> None:
-    families: defaultdict[str, list[Outcome]] = defaultdict(list)
-    for outcome in outcomes:
-        families[family(outcome.kernel)].append(outcome)
+def function_constants(info: KernelInfo, *, flags: bool) -> dict[int | str, int | float | bool]:
+    """Every flag as given, and one of everything that is counted."""
+    return {c.index: flags if c.type_name == "bool" else 1 for c in info.constants}
+
+
+def report(outcomes: Sequence[Outcome], elapsed: float, jobs: int) -> None:
+    """One table per library, kernels and not translations counted, then every cause of failure."""
+    for library in sorted({outcome.library for outcome in outcomes}):
+        members = [outcome for outcome in outcomes if outcome.library == library]
+        print(f"\n{library}\n{HEAD}")
+        families: defaultdict[str, list[Outcome]] = defaultdict(list)
+        for outcome in members:
+            families[family(outcome.kernel)].append(outcome)
+        for name, variants in sorted(families.items(), key=lambda item: -len(item[1])):
+            print(row(name, variants))
+        print(row("all", members))
+    real = [outcome for outcome in outcomes if outcome.has_flags or not outcome.flags]
+    spent = sum(outcome.seconds for outcome in outcomes)
     print(
-        f"{'family':20} {'kernels':>7} {'failed':>6} {'threads':>7} {'median s':>8} {'worst s':>8}"
+        f"\n{len(real)} translations took {spent:.0f} s of processor time; "
+        f"this run {elapsed:.0f} s with {jobs} workers"
     )
-    for name, members in sorted(families.items(), key=lambda item: -len(item[1])):
-        print(row(name, members))
-    print(row("all", outcomes))
     for title, causes in (
         ("failed", Counter(o.failure for o in outcomes if o.failure)),
-        ("ran thread by thread", fallbacks.reasons),
+        ("ran thread by thread", Counter(o.by_thread for o in outcomes if o.by_thread)),
     ):
-        for cause, count in causes.most_common():
+        for cause, count in causes.most_common(40):
             print(f"{title}: {count} x {cause}")
 
 
+HEAD = (
+    f"{'family':26} {'kernels':>7} {'translated':>10} {'Metal 4':>7} {'unsupported':>11} "
+    f"{'failed':>6} {'by thread':>9} {'median s':>8} {'worst s':>8}"
+)
+
+
 def row(name: str, members: Sequence[Outcome]) -> str:
-    seconds = [outcome.seconds for outcome in members]
-    failed = sum(bool(outcome.failure) for outcome in members)
-    by_thread = sum(outcome.by_thread for outcome in members)
+    kernels = {o.kernel for o in members}
+    tensors = {o.kernel for o in members if o.unsupported and _TENSORS in o.failure}
+    unsupported = {o.kernel for o in members if o.unsupported} - tensors
+    failed = {o.kernel for o in members if o.failure} - tensors - unsupported
+    by_thread = {o.kernel for o in members if o.by_thread}
+    seconds = [o.seconds for o in members if o.has_flags or not o.flags]
     return (
-        f"{name:20} {len(members):7} {failed:6} {by_thread:7} "
+        f"{name:26} {len(kernels):7} {len(kernels - tensors - unsupported - failed):10} "
+        f"{len(tensors):7} {len(unsupported):11} {len(failed):6} {len(by_thread):9} "
         f"{statistics.median(seconds):8.3f} {max(seconds):8.3f}"
     )
 
