@@ -1,0 +1,116 @@
+"""A kept run, read only: what figures, reports, listings and replays are made from."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from metalgen.errors import RunError
+from metalgen.runs import database, rows
+from metalgen.runs.records import AttemptRow, CallRow, Job, JobRow, ProblemRow, RunInfo
+
+
+def open_run(path: Path | str) -> StoredRun:
+    """The run in a folder, or in a file, to read; RunError where there is none."""
+    file = database.file_of(Path(path))
+    return StoredRun(database.open_to_read(file), file)
+
+
+class StoredRun:
+    """A run in its SQLite file; implements `RunRecords`."""
+
+    def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
+        self.file = file
+        self._connection = connection
+        self._connection.row_factory = sqlite3.Row
+        self._turn = threading.RLock()  # the connection serves one thread at a time
+
+    def __enter__(self) -> StoredRun:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies, with its best candidates."""
+        return self.file.parent
+
+    @property
+    def info(self) -> RunInfo:
+        """The run as a whole."""
+        return rows.info_of(self._select("SELECT * FROM run")[0])
+
+    def problems(self) -> tuple[ProblemRow, ...]:
+        """Its problems, in the order asked for."""
+        found = self._select("SELECT * FROM problems ORDER BY position")
+        return tuple(rows.problem_of(row) for row in found)
+
+    def jobs(self) -> tuple[JobRow, ...]:
+        """Its jobs, in the order of problems, then models, then contexts."""
+        return tuple(
+            rows.job_of(row) for row in self._select("SELECT * FROM jobs ORDER BY position")
+        )
+
+    def calls(self) -> tuple[CallRow, ...]:
+        """All questions to models, oldest first."""
+        return tuple(rows.call_of(row) for row in self._select("SELECT * FROM calls ORDER BY id"))
+
+    def attempts(self, job: Job | None = None) -> tuple[AttemptRow, ...]:
+        """All attempts, or one job's, oldest first."""
+        if job is None:
+            found = self._select("SELECT * FROM attempts ORDER BY started, rowid")
+        else:
+            found = self._select(
+                "SELECT * FROM attempts WHERE problem = ? AND model = ? AND context = ?"
+                " ORDER BY number",
+                (job.problem, job.model, job.context),
+            )
+        return tuple(rows.attempt_of(row, self._prompt(row["prompt_sha256"])) for row in found)
+
+    def answer(self, job: Job, request: str) -> CallRow | None:
+        """The reply cache: what this job was answered to the same request, if it was."""
+        found = self._select(
+            "SELECT * FROM calls WHERE problem = ? AND model = ? AND context = ?"
+            " AND request_sha256 = ? AND reply IS NOT NULL ORDER BY id LIMIT 1",
+            (job.problem, job.model, job.context, sha256(request.encode())),
+        )
+        return rows.call_of(found[0]) if found else None
+
+    def artefact(self, sha256: str) -> bytes:
+        """The content of a kept file; RunError where it is missing."""
+        found = self._select("SELECT content FROM artefacts WHERE sha256 = ?", (sha256,))
+        if not found:
+            raise RunError(f"run '{self.file}' holds no file {sha256}")
+        with database.explained(self.file):
+            try:
+                return zlib.decompress(found[0]["content"])
+            except zlib.error as error:
+                raise sqlite3.DatabaseError(f"file {sha256}: {error}") from error
+
+    def _prompt(self, sha256: str) -> str:
+        return self.artefact(sha256).decode() if sha256 else ""
+
+    def _select(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        with self._turn, database.explained(self.file):
+            return self._connection.execute(statement, values).fetchall()
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal hash, by which content is kept."""
+    return hashlib.sha256(content).hexdigest()
