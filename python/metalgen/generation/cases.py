@@ -129,7 +129,7 @@ def _value_maker(
     fresh_inputs: Callable[[int], tuple[object, ...]],
 ) -> Callable[[], Case | None]:
     def make() -> Case | None:
-        inputs = tuple(_changed(value, change) for value in copied(fresh_inputs(3)))
+        inputs = tuple(changed(value, change) for value in copied(fresh_inputs(3)))
         case = _valid(problem, name, module, inputs)
         # Whole numbers that rounding decides (an argmax of equal values) prove nothing.
         discrete = case and any(not t.is_floating_point() for t in case.expected.eager)
@@ -186,13 +186,14 @@ VALUE_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def _changed(value: object, change: Callable[[Tensor], Tensor]) -> object:
+def changed(value: object, change: Callable[[Tensor], Tensor]) -> object:
+    """An input with `change` made to every floating-point tensor in it."""
     if isinstance(value, Tensor):
         return change(value) if value.is_floating_point() else value
     if isinstance(value, list | tuple):
-        return type(value)(_changed(item, change) for item in value)
+        return type(value)(changed(item, change) for item in value)
     if isinstance(value, dict):
-        return {key: _changed(item, change) for key, item in value.items()}
+        return {key: changed(item, change) for key, item in value.items()}
     return value
 
 

@@ -77,6 +77,19 @@ class Evaluator:
         self.device = answer["device"]
         return Problem.from_json(answer["problem"])
 
+    def control_reason(self, problem: Problem) -> str | None:
+        """Why accepting a candidate for the problem would prove nothing; None where it would.
+
+        Raises ProblemError where the reference fails.
+        """
+        answer = self._worker.ask({"do": "control", "problem": problem.to_json()})
+        if isinstance(answer, Failed):
+            raise ProblemError(f"'{problem.path}' {answer.reason} while its reference ran")
+        if "error" in answer:
+            raise ProblemError(str(answer["error"]))
+        reason: str | None = answer["reason"]
+        return reason
+
     def evaluate(
         self, problem: Problem, candidate: Candidate, *, allow_aten: bool = True
     ) -> Evaluation:

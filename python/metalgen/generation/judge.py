@@ -19,10 +19,11 @@ from metalgen.errors import (
 )
 from metalgen.generation.candidate import Candidate
 from metalgen.generation.cases import CaseBook
+from metalgen.generation.controls import control_reason
 from metalgen.generation.guarded import POISONS
 from metalgen.generation.threadgroup_poison import poison_threadgroup_memory
 from metalgen.generation.timing import Timing, measure
-from metalgen.generation.verify import Checked, Harm, Verification, is_degenerate
+from metalgen.generation.verify import Checked, Harm, Verification
 from metalgen.generation.watched_library import WatchedLibrary
 from metalgen.library import Library
 from metalgen.plan import BoundPlan, CompiledPlan, compile_plan, kernels_of
@@ -61,7 +62,7 @@ class Judge:
     device: torch.device
     progress: Progress
     _cases: CaseBook = field(init=False)
-    _is_control: bool | None = None
+    _control: tuple[str | None] | None = None  # the reason, once it was looked for
 
     def __post_init__(self) -> None:
         self._cases = CaseBook(self.problem)
@@ -129,25 +130,23 @@ class Judge:
         unsteady = [check.case for check in checks if not check.is_deterministic]
         if unsteady:
             notes.append(f"two runs differ in their last bits on {unsteady[0]}")
-        if self.is_control():
-            notes.append("the outputs do not depend on the inputs: a control, not a win")
+        control = self.control_reason()
+        if control is not None:
+            notes.append(f"{control}: a control, not a win")
         return Judged(
             metallib=metallib,
             timing=timing,
             checks=tuple(checks),
             aten_steps=len(candidate.plan.aten_steps),
             notes=tuple(notes),
-            is_control=self.is_control(),
+            is_control=control is not None,
         )
 
-    def is_control(self) -> bool:
-        """Whether the module's outputs are the same whatever it is given."""
-        if self._is_control is None:
-            problem = self.problem
-            self._is_control = is_degenerate(
-                lambda seed: problem.run(problem.fresh_inputs(seed), copied_module(problem.module))
-            )
-        return self._is_control
+    def control_reason(self) -> str | None:
+        """Why accepting a candidate proves nothing here, None where it does; see `controls`."""
+        if self._control is None:
+            self._control = (control_reason(self.problem),)
+        return self._control[0]
 
     def _time(self, compiled: CompiledPlan, library: Library) -> Timing:
         inputs = tuple(_moved(value, self.device) for value in copied(self.problem.inputs))

@@ -53,7 +53,7 @@ def expect(problem: LoadedProblem, module: nn.Module, inputs: tuple[object, ...]
     if sum(tensor.nbytes for tensor in (*tensors_in(inputs), *eager)) > FLOAT64_BYTES:
         large = "float64 skipped at full size: the tensors are too large for it"
         return Expected(eager, _doubled(eager), (None,) * len(eager), large)
-    precise, note = _precise(problem, module, inputs)
+    precise, note = in_double(problem, module, inputs)
     if precise is None or [t.shape for t in precise] != [t.shape for t in eager]:
         moved = _moved(problem, module, inputs, eager, _same)
         note = note or "compared with eager's own dtype: float64 gives other shapes"
@@ -61,10 +61,10 @@ def expect(problem: LoadedProblem, module: nn.Module, inputs: tuple[object, ...]
     return Expected(eager, _doubled(precise), _moved(problem, module, inputs, precise, _to_double))
 
 
-def _precise(
+def in_double(
     problem: LoadedProblem, module: nn.Module, inputs: tuple[object, ...]
 ) -> tuple[tuple[Tensor, ...] | None, str | None]:
-    """The outputs in float64, or why there are none."""
+    """What the module computes in float64, or why that is not known."""
     try:
         doubled = tuple(_to_double(each) for each in inputs)
         return _cpu(problem.run(doubled, _converted(module, _to_double))), None

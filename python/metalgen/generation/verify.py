@@ -131,19 +131,3 @@ def _unwritten(first: Tensor, second: Tensor) -> Tensor | None:
     for tensor, poison in zip((first, second), POISONS, strict=True):
         held &= (_bits(tensor).view(first.numel(), -1) == poison).all(dim=1)
     return held.reshape(first.shape)
-
-
-def is_degenerate(run: Callable[[int], tuple[Tensor, ...]]) -> bool:
-    """Whether outputs are the same for two seeds' inputs: such a task proves nothing, it controls.
-
-    `run` gives the module's outputs for the inputs of a seed, with the same weights.
-    """
-    pairs = zip(run(1), run(2), strict=True)
-    return all(a.shape == b.shape and _close(a, b) for a, b in pairs)
-
-
-def _close(a: Tensor, b: Tensor) -> bool:
-    if not a.is_floating_point():
-        return torch.equal(a, b)
-    scale = max(float(a.abs().max()), 1e-30) if a.numel() else 1.0
-    return torch.allclose(a.double(), b.double(), rtol=1e-6, atol=1e-6 * scale, equal_nan=True)

@@ -5,6 +5,7 @@ whatever the problem file prints goes to the error log instead.
 
     {"do": "start", "memory_bytes": n, "device": "cpu"}
     {"do": "describe", "path": p}                  -> {"problem": {...}} | {"error": "..."}
+    {"do": "control", "problem": {...}}            -> {"reason": "..." | null} | {"error": "..."}
     {"do": "judge", "problem": {...}, "source": s, "plan": {...}, "allow_aten": b,
      "processor_seconds": n}                       -> {"accepted": {...}} | {"rejected": {...}}
 
@@ -72,6 +73,8 @@ class _Server:
         """What the request asks for; errors are part of the answer."""
         if request["do"] == "describe":
             return self.describe(request["path"])
+        if request["do"] == "control":
+            return self.control(request["problem"])
         return self.judge(request)
 
     def describe(self, path: str) -> dict[str, Any]:
@@ -86,6 +89,15 @@ class _Server:
         except ProblemError as error:
             return {"error": str(error)}
         return {"problem": problem.to_json(), "device": described_device(self.device)}
+
+    def control(self, problem: dict[str, Any]) -> dict[str, Any]:
+        """Whether accepting a candidate for the problem would prove nothing, and why."""
+        from metalgen.problem.loaded import described
+
+        try:
+            return {"reason": self.judge_of(problem).control_reason()}
+        except Exception as error:
+            return {"error": f"'{problem['path']}': its reference raised {described(error)}"}
 
     def judge(self, request: dict[str, Any]) -> dict[str, Any]:
         """The verdict on one candidate."""
