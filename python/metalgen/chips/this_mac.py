@@ -1,0 +1,28 @@
+"""Which chip a Mac has: its GPU's name from Metal, its GPU's cores from the I/O registry."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from metalgen.chips.database import Chip, recognise
+
+_COMMAND = ("ioreg", "-rc", "AGXAccelerator", "-d", "1")
+_COUNT = re.compile(r'"gpu-core-count"\s*=\s*(\d+)')
+
+
+def gpu_cores() -> int | None:
+    """How many cores this machine's Apple GPU has; None where that cannot be asked."""
+    try:
+        done = subprocess.run(_COMMAND, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = _COUNT.search(done.stdout)
+    return None if found is None else int(found[1])
+
+
+def chip_of(device: str) -> Chip | None:
+    """The chip behind an MTLDevice's name on this machine; None for what is no Apple GPU."""
+    if recognise(device) is None:
+        return None
+    return recognise(device, gpu_cores())
