@@ -12,6 +12,7 @@ from metalgen.software.function_constants import Constants
 from metalgen.software.jit import NativeKernel, compile_object, load_object
 from metalgen.software.meetings import is_meeting
 from metalgen.software.prepare import Prepared, prepare
+from metalgen.software.recursion import require_plain_recursion
 from metalgen.software.scheduler import lower_to_coroutines
 from metalgen.software.simdgroup import lower_to_simdgroups
 from metalgen.software.simdgroup.cfg import Graph
@@ -45,6 +46,7 @@ def translate(
     found = None if dump.enabled else native_cache.load(key)
     if found is None:
         prepared = prepare(bitcode, kernel, given, dump)
+        require_plain_recursion(prepared)
         text = _lower(prepared, variant, strands, dump)
         found = compile_object(text, dump), prepared.memory
         native_cache.save(key, *found)

@@ -36,6 +36,8 @@ _THREADGROUP_VARIABLE = re.compile(
     re.MULTILINE,
 )
 _NO_INITIALIZERS = re.compile(r"^@llvm\.global_ctors = appending global \[0 x .*\n", re.MULTILINE)
+# What MetalPerformancePrimitives' templates call: products of cooperative tensors.
+_TENSOR_OPERATION = re.compile(r"@__tensorops_impl_")
 # Calls that threads make together must keep their place in the control flow.
 _MEETING_DECLARATION = re.compile(
     r"^(declare [^\n]*@air\.(?:wg\.|simd|quad)[^\n#]*?)( #\d+)?$", re.MULTILINE
@@ -44,7 +46,10 @@ _MEETING_DECLARATION = re.compile(
 
 @dataclass(slots=True)
 class Prepared:
-    """A kernel ready to be lowered; `module` holds nothing but `function` and declarations."""
+    """A kernel ready to be lowered.
+
+    `module` holds nothing but `function`, declarations and functions that call themselves.
+    """
 
     module: Module
     function: Function
@@ -63,10 +68,9 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
     signature = read_signature(metadata_nodes(text), kernel)
     text = _simplified(set_function_constants(text, constants), kernel)
     dump.write("prepared", text)
+    if _TENSOR_OPERATION.search(text):
+        raise UnsupportedError("not supported: Metal 4's tensor operations on the software device")
     module = parse_module(text)
-    others = [name for name in module.functions if name != kernel]
-    if others:
-        raise UnsupportedError(f"not supported: the recursive function {others[0]!r}")
     function = module.functions[kernel]
     if len(function.parameters) != len(signature):
         raise MetallibError(
@@ -76,7 +80,8 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
     contain_private_accesses(module, function)
     memory = place_threadgroup_variables(module, function)
     if not runtime.host_has_bf16():
-        runtime.spell_out_bf16(module, function)
+        for each in module.functions.values():
+            runtime.spell_out_bf16(module, each)
     return Prepared(module, function, (*signature, Parameter("static")), memory)
 
 
@@ -112,7 +117,8 @@ def _simplified(text: str, kernel: str) -> str:
     passes.add_global_dead_code_eliminate_pass()
     passes.add_strip_dead_prototype_pass()
     passes.run(module, builder)
-    text = _NO_INITIALIZERS.sub("", str(module))
+    # Recursive functions, which alone are left, are called in the one convention that all know.
+    text = _NO_INITIALIZERS.sub("", str(module)).replace(" fastcc ", " ")
     if "@llvm.global_ctors" in text:
         raise UnsupportedError("not supported: a static initialiser that is not a constant")
     return text

@@ -11,6 +11,7 @@ from metalgen.errors import MetallibError, UnsupportedError
 _NODE = re.compile(r"^(![\w.]+) = (?:distinct )?!\{(.*)\}$", re.MULTILINE)
 _ARGUMENT = re.compile(r'^i32 (\d+), (?:!"air\.function_constant", !\d+, )?!"air\.(\w+)"')
 _LOCATION = re.compile(r'!"air\.location_index", i32 (\d+)')
+_BUFFERS = ("buffer", "indirect_buffer")  # the second holds pointers to further ones
 _THREADGROUP_SPACE = '!"air.address_space", i32 3'
 
 
@@ -62,7 +63,7 @@ def _parameter(node: str, position: int) -> Parameter:
     match = _ARGUMENT.match(node)
     if match is None or int(match[1]) != position:
         raise UnsupportedError(f"not supported: kernel argument {position} described as {node!r}")
-    if match[2] != "buffer":
+    if match[2] not in _BUFFERS:
         return Parameter("builtin", builtin=match[2])
     location = _LOCATION.search(node)
     if location is None:

@@ -5,6 +5,7 @@ dropped.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from metalgen.errors import UnsupportedError
@@ -116,4 +117,17 @@ def _mentions(value: Value, places: dict[str, Local]) -> bool:
 def flatten_address_spaces(text: str) -> str:
     """The text of a module with every pointer in the host's one address space."""
     text = re.sub(r" addrspace\(\d+\)", "", text).replace("addrspacecast", "bitcast")
-    return re.sub(r"@llvm\.[\w.]+", lambda match: re.sub(r"\.p\d+", ".p0", match[0]), text)
+    text = re.sub(r"@llvm\.[\w.]+", lambda match: re.sub(r"\.p\d+", ".p0", match[0]), text)
+    return "\n".join(_declared_once(text.splitlines())) + "\n"
+
+
+def _declared_once(lines: list[str]) -> Iterator[str]:
+    """All lines but further declarations of what only differed by its address spaces."""
+    seen: set[str] = set()
+    for line in lines:
+        if line.startswith("declare "):
+            name = line[line.index("@") : line.index("(", line.index("@"))]
+            if name in seen:
+                continue
+            seen.add(name)
+        yield line

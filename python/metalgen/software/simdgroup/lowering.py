@@ -8,7 +8,7 @@ import llvmlite.binding as llvm
 
 from metalgen.software import abi, builtins, target
 from metalgen.software.entry import SIGNATURE
-from metalgen.software.ir import parse_module, write_module
+from metalgen.software.ir import parse_module, write_function, write_module
 from metalgen.software.ir.model import Function, Module
 from metalgen.software.ir.passes import flatten_address_spaces
 from metalgen.software.prepare import Prepared
@@ -40,17 +40,23 @@ def lower_to_simdgroups(
     instructions that have no form for whole SIMD-groups.
     """
     module = _canonical(prepared)
-    (function,) = module.functions.values()
+    function = module.functions.pop(prepared.function.name)
     meets = any(i.callee_name in BARRIERS for i in function.instructions())
     strand, declarations = _strand(prepared, module, function, variant, defined, meets)
-    # Every call is written, and its function declared, anew.
+    # Every call of the kernel is written, and its function declared, anew.
+    for other in module.functions.values():
+        called = {instruction.callee_name for instruction in other.instructions()}
+        for name in called & module.declarations.keys():
+            declarations.setdefault(name, module.declarations[name])
     kept = (*module.header, *(v.definition for v in module.globals.values()))
     coroutines = _COROUTINES if meets else ()
     entry = _entry_with_barriers() if meets else _entry()
     lines = [
         *kept,
-        *declarations.values(),
+        *(text for name, text in declarations.items() if name not in module.functions),
         *coroutines,
+        "",
+        *map(write_function, module.functions.values()),
         "",
         *strand,
         "",
