@@ -99,6 +99,19 @@ using Translator = std::function<NativeCode(std::string_view kernel,
                                             std::span<const FunctionConstant> constants,
                                             Variant variant)>;
 
+// One dispatch of several that are encoded together.
+struct Launch {
+  Pipeline* pipeline;
+  Dispatch dispatch;
+  bool waits;  // uses memory that an earlier one of them writes, or writes what that one uses
+};
+
+// When the GPU began and ended, in seconds of a clock of its own.
+struct Interval {
+  double start;
+  double end;
+};
+
 // One device that runs Metal kernels. Whatever it creates must be destroyed before it.
 class Device {
  public:
@@ -117,8 +130,15 @@ class Device {
   virtual std::shared_ptr<Library> load(std::span<const std::byte> metallib,
                                         Translator translator) = 0;
 
-  // Waits until everything dispatched has finished.
+  // Runs or enqueues all of `launches` in one encoder; those that do not wait may overlap.
+  virtual void run(std::span<const Launch> launches) = 0;
+
+  // Waits until everything dispatched has finished; throws LaunchError with what the GPU reports.
   virtual void synchronize() = 0;
+
+  // How long the GPU works on what `work` dispatches, nothing else being under way. Of work that
+  // torch commits in parts, the last part.
+  virtual Interval time(const std::function<void()>& work) = 0;
 };
 
 }  // namespace metalgen

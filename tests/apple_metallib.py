@@ -14,6 +14,7 @@ import pytest
 _VERSION = "0.32.4"
 _WHEEL = f"mlx_metal-{_VERSION}-py3-none-macosx_15_0_arm64.whl"
 _MEMBER = "mlx/lib/mlx.metallib"
+_METAL_CPP = "mlx/include/metal_cpp"
 _DOWNLOAD = (
     "download --quiet --no-deps --only-binary=:all: --platform macosx_15_0_arm64 "
     f"mlx-metal=={_VERSION} --dest"
@@ -27,6 +28,19 @@ def apple_metallib() -> Path:
     if not path.exists():
         _unpack(_wheel(Path(root)), path)
     return path
+
+
+def apple_headers() -> Path:
+    """The directory of metal-cpp's headers, which the same wheel carries; skips as above."""
+    root = Path(os.environ.get("METALGEN_CACHE_DIR") or Path.home() / ".cache" / "metalgen")
+    directory = root / f"metal-cpp-{_VERSION}"
+    if not directory.exists():
+        with tempfile.TemporaryDirectory(dir=root) as temporary:
+            with zipfile.ZipFile(_wheel(root)) as archive:
+                names = [name for name in archive.namelist() if name.startswith(_METAL_CPP)]
+                archive.extractall(temporary, names)
+            (Path(temporary) / _METAL_CPP).rename(directory)
+    return directory
 
 
 def _wheel(cache: Path) -> Path:

@@ -30,6 +30,7 @@ SYSTEM = {
     "_dlopen": "dyld",
     "_dlsym": "dyld",
     "_dlerror": "dyld",
+    "_getenv": "libSystem",
     "__NSConcreteStackBlock": "libSystem",
     "__NSConcreteGlobalBlock": "libSystem",
     "__Block_object_assign": "libSystem",
@@ -178,14 +179,16 @@ def test_the_backend_names_no_torch_symbol_at_link_time(macos_symbols):
 
 
 def test_torchs_functions_are_spelled_as_its_headers_mangle_them(tmp_path):
-    looked_up = re.findall(r'"(_ZN\w+)"', build.BACKEND[1].read_text())
+    looked_up = re.findall(r'"(_ZN\w+)"', (build.ROOT / "src/apple/torch_stream.mm").read_text())
     source = tmp_path / "names.cpp"
     source.write_text(
-        "namespace torch::mps { void* get_dispatch_queue(); void synchronize(); }\n"
-        "namespace at::mps { struct MPSStream { void* commandEncoder(); };"
-        " MPSStream* getDefaultMPSStream(); }\n"
+        "namespace torch::mps { void* get_dispatch_queue(); void* get_command_buffer();"
+        " void synchronize(); }\n"
+        "namespace at::mps { struct MPSStream { void* commandEncoder();"
+        " void endKernelCoalescing(); }; MPSStream* getCurrentMPSStream(); }\n"
         "void* all() { torch::mps::synchronize(); torch::mps::get_dispatch_queue();"
-        " return at::mps::getDefaultMPSStream()->commandEncoder(); }\n"
+        " torch::mps::get_command_buffer(); at::mps::getCurrentMPSStream()->endKernelCoalescing();"
+        " return at::mps::getCurrentMPSStream()->commandEncoder(); }\n"
     )
     assembly = tmp_path / "names.s"
     target = ("--target=arm64-apple-macos14", "-std=c++20", "-S", str(source), "-o", str(assembly))

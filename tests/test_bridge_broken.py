@@ -11,6 +11,7 @@ import pytest
 import test_bridge_errors as errors
 import test_bridge_launch as launch
 import test_bridge_lifetime as lifetime
+import test_bridge_plans as plans
 
 from apple import build, soft_mps
 
@@ -36,11 +37,11 @@ BROKEN = {
         launch.test_slices_are_bound_at_their_byte_offset,
     ),
     "torch's encoder ended": broken(
-        ("encode(encoder, dispatch);", "encode(encoder, dispatch); [encoder endEncoding];"),
+        ("      encoded = true;", "      encoded = true; [encoder endEncoding];"),
         launch.test_a_kernel_computes_on_mps_tensors,
     ),
     "encoder used off the queue": broken(
-        ("    dispatch_sync(stream_->queue(), ^{", "    ([&](auto block) { block(); })(^{"),
+        ("dispatch_sync(torch.queue(), ^{", "([&](auto block) { block(); })(^{"),
         launch.test_a_kernel_computes_on_mps_tensors,
     ),
     "encoder carried off the queue": broken(
@@ -48,12 +49,12 @@ BROKEN = {
             "__block bool encoded = false;",
             "__block bool encoded = false; __block id<MTLComputeCommandEncoder> kept = nil;",
         ),
-        ("encode(encoder, dispatch);", "kept = encoder;"),
-        ("if (!encoded) throw", "encode(kept, dispatch); if (!encoded) throw"),
+        ("encoded = true;", "encoded = true; kept = encoder;"),
+        ("if (!encoded) throw", "await(kept); [kept endEncoding]; if (!encoded) throw"),
         launch.test_a_kernel_computes_on_mps_tensors,
     ),
     "nested dispatch_sync": broken(
-        ("encode(encoder, dispatch);", "stream_->synchronize(); encode(encoder, dispatch);"),
+        ("encoded = true;", "torch.synchronize(); encoded = true;"),
         launch.test_a_kernel_computes_on_mps_tensors,
     ),
     "exception through a block": broken(
@@ -102,26 +103,32 @@ BROKEN = {
     ),
     "threadgroup memory forgotten": broken(
         (
-            "      [encoder setThreadgroupMemoryLength:memory.bytes atIndex:memory.index];",
-            "      (void)memory;",
+            "[encoder setThreadgroupMemoryLength:memory.bytes atIndex:memory.index];",
+            "(void)memory;",
         ),
         launch.test_threadgroup_memory_has_the_size_that_was_asked_for,
     ),
-    "threads taken for threadgroups": broken(
-        ("[encoder dispatchThreads:size_of", "[encoder dispatchThreadgroups:size_of"),
+    "edges not cut": broken(
+        ("if (is_whole(geometry))", "if (true)"),
         launch.test_threads_cut_the_threadgroups_at_the_edge,
     ),
     "group size and grid exchanged": broken(
         (
-            "size_of(dispatch.geometry.grid)\n"
-            "        threadsPerThreadgroup:size_of(dispatch.geometry.group_size)",
-            "size_of(dispatch.geometry.group_size)\n"
-            "        threadsPerThreadgroup:size_of(dispatch.geometry.grid)",
+            "size_of(geometry.grid)\n        threadsPerThreadgroup:size_of(geometry.group_size)",
+            "size_of(geometry.group_size)\n        threadsPerThreadgroup:size_of(geometry.grid)",
         ),
         launch.test_threads_cut_the_threadgroups_at_the_edge,
     ),
+    "threads taken for threadgroups": broken(
+        (
+            "dispatchThreadgroups:size_of(geometry.groups)",
+            "dispatchThreadgroups:size_of(geometry.grid)",
+        ),
+        launch.test_threadgroups_are_whole,
+    ),
     "empty grids dispatched": broken(
         ("if (dispatch.geometry.empty()) return;", ""),
+        ("if (launch.dispatch.geometry.empty()) continue;", ""),
         launch.test_a_grid_without_threads_runs_nothing,
     ),
     "constants of the wrong size": broken(
@@ -151,17 +158,46 @@ BROKEN = {
     ),
     "no autorelease pool": broken(
         (
-            "      @autoreleasepool {\n        id<MTLComputeCommandEncoder> encoder",
-            "      {\n        id<MTLComputeCommandEncoder> encoder",
+            "    @autoreleasepool {\n      if (follow_all)",
+            "    {\n      if (follow_all)",
         ),
         lifetime.test_nothing_is_autoreleased_where_no_pool_would_drain_it,
     ),
     "device never waits": broken(
         (
-            "void synchronize() override { stream_->synchronize(); }",
+            "void synchronize() override { finish(); }",
             "void synchronize() override {}",
         ),
         launch.test_the_gpu_works_later_and_reading_a_tensor_waits_for_it,
+    ),
+    "no barrier between steps": broken(
+        ("if (first || launch.waits) await(encoder);", "if (first) await(encoder);"),
+        plans.test_steps_wait_for_one_another_where_torchs_encoder_lets_them_overlap,
+    ),
+    "no barrier before the first step": broken(
+        ("if (first || launch.waits) await(encoder);", "if (launch.waits) await(encoder);"),
+        plans.test_a_plan_waits_for_what_was_encoded_before_it,
+    ),
+    "a step of its own encoder": broken(
+        (
+            "await(encoder);\n        first",
+            "encoder = torch.command_encoder(); torch.command_buffer();"
+            " encoder = torch.command_encoder();\n        first",
+        ),
+        plans.test_a_whole_plan_is_in_one_encoder_of_torchs,
+    ),
+    "the GPU's report not awaited": broken(
+        ("completed_.wait_for(lock, kPatience, [&] { return pending_ == 0; })", "true"),
+        (
+            "    stream_->torch.synchronize();\n",
+            "    const Interval at_once = stream_->report->wait();\n"
+            "    stream_->torch.synchronize();\n    return at_once;\n",
+        ),
+        plans.test_a_fault_of_the_gpu_is_told_in_metals_words,
+    ),
+    "the GPU's report told forever": broken(
+        ("std::exchange(findings_, {})", "findings_"),
+        plans.test_a_fault_of_the_gpu_is_told_in_metals_words,
     ),
     "page alignment unchecked": broken(
         (

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from metalgen import _core
 from metalgen.errors import ToolchainError
+
+if TYPE_CHECKING:
+    from metalgen.torch_device import TorchDevice
 
 DeviceType = Literal["cpu", "mps"]
 
@@ -22,18 +26,63 @@ class DeviceInfo:
     tensors: DeviceType
 
 
+@dataclass(frozen=True, slots=True)
+class GpuTime:
+    """When a device began and ended some work, in seconds of a clock of its own."""
+
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it worked."""
+        return self.end - self.start
+
+
 def available() -> tuple[DeviceInfo, ...]:
     """Every device that can run kernels on this machine, the fastest first."""
-    types: list[DeviceType] = ["mps", "cpu"] if _core.has_apple_device() else ["cpu"]
+    types: list[DeviceType] = ["mps", "cpu"] if _has_mps() else ["cpu"]
     return tuple(DeviceInfo(name=open_device(type).name, tensors=type) for type in types)
 
 
 @functools.cache
-def open_device(type: DeviceType) -> _core.Device:
-    """The device for tensors of a torch device type; raises ToolchainError where there is none."""
+def open_device(type: DeviceType) -> _core.Device | TorchDevice:
+    """The device for tensors of a torch device type; raises ToolchainError where there is none.
+
+    mps tensors run through metalgen's own backend; METALGEN_MPS=torch, or a build without it,
+    through torch.mps.load_metallib.
+    """
     if type == "cpu":
         return _core.software_device(thread_count())
+    if _goes_through_torch():
+        from metalgen.torch_device import TorchDevice
+
+        return TorchDevice()
     return _core.apple_device(str(_torch_library()))
+
+
+def gpu_time(work: Callable[[], object], type: DeviceType = "mps") -> GpuTime:
+    """How long the device of `type` works on the kernels that `work()` launches.
+
+    Nothing else may be under way on it. Apple's GPU keeps the times itself; of work that torch
+    commits in parts they are the last part's. Raises LaunchError with what the GPU reports.
+    """
+    return GpuTime(*open_device(type).time(work))
+
+
+def _has_mps() -> bool:
+    if _core.has_apple_device():
+        return True
+    from metalgen import torch_device
+
+    return torch_device.is_usable()
+
+
+def _goes_through_torch() -> bool:
+    asked = os.environ.get("METALGEN_MPS", "")
+    if asked not in ("", "torch", "native"):
+        raise ToolchainError(f"METALGEN_MPS is {asked!r}, expected 'native' or 'torch'")
+    return asked == "torch" or (asked == "" and not _core.has_apple_device())
 
 
 def _torch_library() -> Path:

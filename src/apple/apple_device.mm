@@ -11,34 +11,15 @@
 #include <utility>
 
 #include "apple/apple_device.h"
-#include "apple/torch_stream.h"
+#include "apple/apple_pipeline.h"
+#include "apple/text.h"
 #include "errors.h"
 
 namespace metalgen {
 namespace {
 
-// Metal takes at most this many bytes by value; more go through a buffer.
-constexpr std::size_t kMaxInlineBytes = 4096;
-
 // Of Apple silicon: what memory that is shared without copying must consist of.
 constexpr std::size_t kPageBytes = 16384;
-
-std::string text_of(NSError* error) {
-  const char* text = error.localizedDescription.UTF8String;
-  return text ? text : "no reason given";
-}
-
-NSString* string_of(std::string_view text) {
-  return [[NSString alloc] initWithBytes:text.data()
-                                  length:text.size()
-                                encoding:NSUTF8StringEncoding];
-}
-
-id<MTLBuffer> buffer_of(std::uintptr_t handle) {
-  return (__bridge id<MTLBuffer>)reinterpret_cast<void*>(handle);
-}
-
-MTLSize size_of(const Extent& extent) { return MTLSizeMake(extent[0], extent[1], extent[2]); }
 
 class AppleBuffer final : public Buffer {
  public:
@@ -54,77 +35,6 @@ class AppleBuffer final : public Buffer {
  private:
   const id<MTLBuffer> buffer_;
   const std::size_t size_;
-};
-
-// Room that no kernel may touch, for Metal wants a buffer wherever a kernel declares one.
-id<MTLBuffer> nothing(id<MTLDevice> device) {
-  return [device newBufferWithLength:16 options:MTLResourceStorageModeShared];
-}
-
-void bind(id<MTLComputeCommandEncoder> encoder, id<MTLDevice> device, const Binding& binding) {
-  if (const auto* memory = std::get_if<BoundMemory>(&binding.source)) {
-    // torch gives tensors without elements no buffer.
-    id<MTLBuffer> buffer = memory->handle ? buffer_of(memory->handle) : nothing(device);
-    [encoder setBuffer:buffer offset:memory->offset atIndex:binding.index];
-    return;
-  }
-  const auto bytes = std::get<std::span<const std::byte>>(binding.source);
-  if (bytes.empty()) return;  // Metal refuses a length of 0
-  if (bytes.size() <= kMaxInlineBytes) {
-    [encoder setBytes:bytes.data() length:bytes.size() atIndex:binding.index];
-    return;
-  }
-  // The encoder keeps the buffer until the GPU has run.
-  id<MTLBuffer> copy = [device newBufferWithBytes:bytes.data()
-                                           length:bytes.size()
-                                          options:MTLResourceStorageModeShared];
-  [encoder setBuffer:copy offset:0 atIndex:binding.index];
-}
-
-class ApplePipeline final : public Pipeline {
- public:
-  ApplePipeline(id<MTLComputePipelineState> state, std::shared_ptr<const TorchStream> stream)
-      : state_(state), stream_(std::move(stream)) {}
-
-  std::uint32_t max_total_threads() const override {
-    return static_cast<std::uint32_t>(state_.maxTotalThreadsPerThreadgroup);
-  }
-
-  void dispatch(const Dispatch& dispatch) override {
-    if (dispatch.geometry.empty()) return;
-    check_group(dispatch.geometry.group_size);
-    __block bool encoded = false;
-    // Everything that touches torch's encoder runs on its queue; no exception may leave the block.
-    dispatch_sync(stream_->queue(), ^{
-      @autoreleasepool {
-        id<MTLComputeCommandEncoder> encoder = stream_->command_encoder();
-        if (encoder == nil) return;
-        encode(encoder, dispatch);
-        encoded = true;
-      }
-    });
-    if (!encoded) throw LaunchError("torch's MPS stream gave no command encoder");
-  }
-
- private:
-  void check_group(const Extent& size) const {
-    const std::uint64_t threads = std::uint64_t{size[0]} * size[1] * size[2];
-    if (threads > state_.maxTotalThreadsPerThreadgroup)
-      throw LaunchError("expected at most " + std::to_string(max_total_threads()) +
-                        " threads a threadgroup on this GPU, found " + std::to_string(threads));
-  }
-
-  void encode(id<MTLComputeCommandEncoder> encoder, const Dispatch& dispatch) const {
-    [encoder setComputePipelineState:state_];
-    for (const Binding& binding : dispatch.bindings) bind(encoder, state_.device, binding);
-    for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
-      [encoder setThreadgroupMemoryLength:memory.bytes atIndex:memory.index];
-    [encoder dispatchThreads:size_of(dispatch.geometry.grid)
-        threadsPerThreadgroup:size_of(dispatch.geometry.group_size)];
-  }
-
-  const id<MTLComputePipelineState> state_;
-  const std::shared_ptr<const TorchStream> stream_;
 };
 
 // Sets one constant; Metal reads the value from memory in the constant's own type.
@@ -161,7 +71,7 @@ NS_RETURNS_RETAINED MTLFunctionConstantValues* values_of(
 
 class AppleLibrary final : public Library {
  public:
-  AppleLibrary(id<MTLLibrary> library, std::shared_ptr<const TorchStream> stream)
+  AppleLibrary(id<MTLLibrary> library, std::shared_ptr<const AppleStream> stream)
       : library_(library), stream_(std::move(stream)) {}
 
   std::shared_ptr<Pipeline> pipeline(std::string_view kernel,
@@ -198,7 +108,7 @@ class AppleLibrary final : public Library {
   }
 
   const id<MTLLibrary> library_;
-  const std::shared_ptr<const TorchStream> stream_;
+  const std::shared_ptr<const AppleStream> stream_;
   std::mutex mutex_;
   std::map<Key, std::shared_ptr<Pipeline>> pipelines_;
 };
@@ -206,7 +116,7 @@ class AppleLibrary final : public Library {
 class AppleDevice final : public Device {
  public:
   AppleDevice(id<MTLDevice> device, TorchStream stream)
-      : device_(device), stream_(std::make_shared<const TorchStream>(stream)) {}
+      : device_(device), stream_(std::make_shared<const AppleStream>(AppleStream{stream})) {}
 
   std::string name() const override {
     @autoreleasepool {
@@ -251,11 +161,30 @@ class AppleDevice final : public Device {
     return std::make_shared<AppleLibrary>(library, stream_);
   }
 
-  void synchronize() override { stream_->synchronize(); }
+  void run(std::span<const Launch> launches) override { stream_->encode(launches); }
+
+  void synchronize() override { finish(); }
+
+  Interval time(const std::function<void()>& work) override {
+    finish();
+    work();
+    return finish();
+  }
 
  private:
+  // Waits for the GPU and hears how it went.
+  Interval finish() {
+    dispatch_sync(stream_->torch.queue(), ^{
+      @autoreleasepool {
+        stream_->report->follow(stream_->torch.command_buffer());
+      }
+    });
+    stream_->torch.synchronize();
+    return stream_->report->wait();
+  }
+
   const id<MTLDevice> device_;
-  const std::shared_ptr<const TorchStream> stream_;
+  const std::shared_ptr<const AppleStream> stream_;
 };
 
 }  // namespace

@@ -22,8 +22,10 @@ TorchStream TorchStream::of(const std::string& path) {
   if (!library) throw ToolchainError("cannot open " + path + ": " + dlerror());
   TorchStream stream{};
   find(library, "_ZN5torch3mps18get_dispatch_queueEv", stream.queue_);
-  find(library, "_ZN2at3mps19getDefaultMPSStreamEv", stream.stream_);
+  find(library, "_ZN2at3mps19getCurrentMPSStreamEv", stream.stream_);
   find(library, "_ZN2at3mps9MPSStream14commandEncoderEv", stream.command_encoder_);
+  find(library, "_ZN2at3mps9MPSStream19endKernelCoalescingEv", stream.end_kernel_coalescing_);
+  find(library, "_ZN5torch3mps18get_command_bufferEv", stream.command_buffer_);
   find(library, "_ZN5torch3mps11synchronizeEv", stream.synchronize_);
   return stream;
 }

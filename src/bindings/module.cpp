@@ -87,12 +87,24 @@ std::shared_ptr<Library> load(Device& device, const py::bytes& metallib, py::obj
   return device.load(bytes, std::move(translator));
 }
 
+// `work` may release and take the GIL itself.
+std::pair<double, double> time(Device& device, const py::function& work) {
+  const py::gil_scoped_release released;
+  const Interval interval = device.time([&] {
+    const py::gil_scoped_acquire acquired;
+    work();
+  });
+  return {interval.start, interval.end};
+}
+
 void bind_device(py::module_& module) {
   py::class_<Device>(module, "Device")
       .def_property_readonly("name", &Device::name)
       .def("wrap", &wrap, py::arg("address"), py::arg("bytes"), py::keep_alive<0, 1>())
       .def("allocate", &Device::allocate, py::arg("bytes"), py::keep_alive<0, 1>())
       .def("load", &load, py::arg("metallib"), py::arg("translate"), py::keep_alive<0, 1>())
+      .def("run", &run_launches, py::arg("launches"), py::arg("waits"))
+      .def("time", &time, py::arg("work"))
       .def("synchronize", &Device::synchronize, py::call_guard<py::gil_scoped_release>());
   module.def("software_device", &make_software_device, py::arg("threads"));
   module.def("has_apple_device", &has_apple_device);

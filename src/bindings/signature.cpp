@@ -9,7 +9,7 @@
 #include <limits>
 #include <optional>
 
-#include "bindings/sources.h"
+#include "errors.h"
 
 namespace py = pybind11;
 
@@ -59,9 +59,6 @@ std::uintptr_t address_of(PyObject* tensor, const QuickParameter& parameter) {
   if (PyErr_Occurred()) PyErr_Clear();
   return value == static_cast<std::size_t>(-1) || value & parameter.misalignment ? 0 : value;
 }
-
-// Room for one packed number.
-using Packed = std::array<std::byte, 8>;
 
 template <typename Number>
 std::size_t store(Packed& packed, Number number) {
@@ -117,33 +114,62 @@ bool Signature::is_tensor(PyObject* argument) const {
   return false;
 }
 
-void Signature::dispatch(Pipeline& pipeline, const py::tuple& arguments, const py::str& device,
-                         const py::object& casts, const Geometry& geometry,
-                         const py::tuple& threadgroup_memory) const {
+void Signature::bind(Arguments& bound, const py::tuple& arguments, const py::str& device,
+                     const py::object& casts) const {
   if (arguments.size() != parameters_.size()) throw py::value_error("wrong number of arguments");
   const bool plain = casts.is_none() && PyUnicode_CompareWithASCIIString(device.ptr(), "cpu") == 0;
-  Few<Binding> bindings;
-  std::array<Packed, kMaxBuffers> numbers;
-  std::array<py::object, kMaxBuffers> resolved;  // keeps what Python made alive
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const QuickParameter& parameter = parameters_[i];
     PyObject* const argument = PyTuple_GET_ITEM(arguments.ptr(), static_cast<Py_ssize_t>(i));
     if (plain && parameter.tensors && is_tensor(argument)) {
       if (const std::uintptr_t address = address_of(argument, parameter)) {
-        bindings.add({parameter.index, BoundMemory{address, 0}});
+        bound.bindings.add({parameter.index, BoundMemory{address, 0}});
         continue;
       }
-    } else if (const std::size_t bytes = plain ? pack(numbers[i], parameter.number, argument) : 0) {
-      bindings.add({parameter.index, std::span<const std::byte>(numbers[i].data(), bytes)});
+    } else if (const std::size_t bytes =
+                   plain ? pack(bound.numbers[i], parameter.number, argument) : 0) {
+      bound.bindings.add(
+          {parameter.index, std::span<const std::byte>(bound.numbers[i].data(), bytes)});
       continue;
     }
-    resolved[i] = resolve_(i, py::handle(argument), device, casts);
-    if (!resolved[i].is_none())
-      bindings.add(binding_of(parameter.index, resolved[i].ptr()));
+    bound.resolved[i] = resolve_(i, py::handle(argument), device, casts);
+    if (!bound.resolved[i].is_none())
+      bound.bindings.add(binding_of(parameter.index, bound.resolved[i].ptr()));
   }
+}
+
+void Signature::dispatch(Pipeline& pipeline, const py::tuple& arguments, const py::str& device,
+                         const py::object& casts, const Geometry& geometry,
+                         const py::tuple& threadgroup_memory) const {
+  Arguments bound;
+  bind(bound, arguments, device, casts);
   const Few<ThreadgroupMemory> memory = memory_of(threadgroup_memory);
   const py::gil_scoped_release released;
-  pipeline.dispatch({bindings.span(), memory.span(), geometry});
+  pipeline.dispatch({bound.bindings.span(), memory.span(), geometry});
+}
+
+std::unique_ptr<ReadyLaunch> Signature::launch(std::shared_ptr<Pipeline> pipeline,
+                                               py::tuple arguments, const py::str& device,
+                                               const py::object& casts, const Geometry& geometry,
+                                               const py::tuple& threadgroup_memory) const {
+  auto ready = std::make_unique<ReadyLaunch>(std::move(pipeline), geometry,
+                                             memory_of(threadgroup_memory), std::move(arguments));
+  bind(ready->arguments, ready->given, device, casts);
+  return ready;
+}
+
+void run_launches(Device& device, const std::vector<ReadyLaunch*>& launches,
+                  const std::vector<bool>& waits) {
+  if (waits.size() != launches.size()) throw py::value_error("expected one flag for each launch");
+  std::vector<Launch> listed;
+  listed.reserve(launches.size());
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    const ReadyLaunch& ready = *launches[i];
+    const Dispatch dispatch{ready.arguments.bindings.span(), ready.memory.span(), ready.geometry};
+    listed.push_back({ready.pipeline.get(), dispatch, waits[i]});
+  }
+  const py::gil_scoped_release released;
+  device.run(listed);
 }
 
 void bind_signature(py::module_& module) {
@@ -156,7 +182,11 @@ void bind_signature(py::module_& module) {
            py::arg("tensor_types"), py::arg("resolve"))
       .def("dispatch", &Signature::dispatch, py::arg("pipeline"), py::arg("arguments"),
            py::arg("device"), py::arg("casts"), py::arg("geometry"),
+           py::arg("threadgroup_memory"))
+      .def("launch", &Signature::launch, py::arg("pipeline"), py::arg("arguments"),
+           py::arg("device"), py::arg("casts"), py::arg("geometry"),
            py::arg("threadgroup_memory"));
+  py::class_<ReadyLaunch>(module, "Launch");
 }
 
 }  // namespace metalgen

@@ -3,9 +3,12 @@
 
 #include <pybind11/pybind11.h>
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "bindings/sources.h"
 #include "device.h"
 
 namespace metalgen {
@@ -18,6 +21,32 @@ struct QuickParameter {
   char number;                 // how numbers are packed, in struct's letters; 0: ask
   bool tensors;                // whether tensors on the cpu may be bound without asking
 };
+
+// Room for one packed number.
+using Packed = std::array<std::byte, 8>;
+
+// Arguments as they are bound; the bindings point into the rest, so it stays where it is.
+struct Arguments {
+  Arguments() = default;
+  Arguments(const Arguments&) = delete;
+
+  Few<Binding> bindings;
+  std::array<Packed, kMaxBuffers> numbers;
+  std::array<pybind11::object, kMaxBuffers> resolved;  // keeps what Python made alive
+};
+
+// A dispatch with all that it needs, until it runs together with others.
+struct ReadyLaunch {
+  std::shared_ptr<Pipeline> pipeline;
+  Geometry geometry;
+  Few<ThreadgroupMemory> memory;
+  pybind11::tuple given;  // keeps tensors alive
+  Arguments arguments;
+};
+
+// Runs launches in one encoder of their device; waits[i] as in Launch.
+void run_launches(Device& device, const std::vector<ReadyLaunch*>& launches,
+                  const std::vector<bool>& waits);
 
 // The buffer parameters of a kernel. What the quick path does not know, wrong arguments included,
 // goes to `resolve(position, argument, device, casts)`, which returns a source as dispatch_sources
@@ -32,7 +61,15 @@ class Signature {
                 const pybind11::object& casts, const Geometry& geometry,
                 const pybind11::tuple& threadgroup_memory) const;
 
+  // The same dispatch made ready for `run_launches`.
+  std::unique_ptr<ReadyLaunch> launch(std::shared_ptr<Pipeline> pipeline,
+                                      pybind11::tuple arguments, const pybind11::str& device,
+                                      const pybind11::object& casts, const Geometry& geometry,
+                                      const pybind11::tuple& threadgroup_memory) const;
+
  private:
+  void bind(Arguments& bound, const pybind11::tuple& arguments, const pybind11::str& device,
+            const pybind11::object& casts) const;
   bool is_tensor(PyObject* argument) const;
 
   const std::vector<QuickParameter> parameters_;

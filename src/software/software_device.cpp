@@ -1,6 +1,7 @@
 // The software device's memory and libraries.
 #include "software/software_device.h"
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -63,6 +64,10 @@ class SoftwareLibrary final : public Library {
   std::map<PipelineKey, std::shared_ptr<Pipeline>> pipelines_;
 };
 
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 class SoftwareDevice final : public Device {
  public:
   explicit SoftwareDevice(unsigned threads) : pool_(std::make_shared<ThreadPool>(threads)) {}
@@ -83,7 +88,17 @@ class SoftwareDevice final : public Device {
     return std::make_shared<SoftwareLibrary>(std::move(translator), pool_);
   }
 
+  void run(std::span<const Launch> launches) override {
+    for (const Launch& launch : launches) launch.pipeline->dispatch(launch.dispatch);
+  }
+
   void synchronize() override {}  // a dispatch has finished when it returns
+
+  Interval time(const std::function<void()>& work) override {
+    const double start = seconds();
+    work();
+    return {start, seconds()};
+  }
 
  private:
   const std::shared_ptr<ThreadPool> pool_;

@@ -44,7 +44,7 @@ SHOWN = (f"-I{HERE}", "-fvisibility=default")
 # NSObject's own implementation may do what others may not.
 ROOT_CLASS = ("-Wno-deprecated-objc-isa-usage", "-Wno-objc-missing-super-calls")
 
-BACKEND = (ROOT / "src/apple/apple_device.mm", ROOT / "src/apple/torch_stream.mm")
+BACKEND = tuple(sorted((ROOT / "src" / "apple").glob("*.mm")))
 SOFTWARE = sorted((ROOT / "src" / "software").glob("*.cpp"))
 BINDINGS = sorted((ROOT / "src" / "bindings").glob("*.cpp"))
 GEOMETRY = ROOT / "src" / "geometry.cpp"
@@ -142,12 +142,14 @@ def broken(edits: Sequence[tuple[str, str]]) -> Path:
     copies = [directory / path.name for path in BACKEND]
     for copy, text in zip(copies, texts, strict=True):
         copy.write_text(text)
-    return _core(copies, "-Wno-error", "-include-pch", str(_precompiled(BACKEND[0])))
+    return _core(copies, "-Wno-error", "-include-pch", str(_precompiled(BACKEND)))
 
 
-def _precompiled(source: Path) -> Path:
-    """The system's headers that `source` includes, read once for many variants of it."""
-    text = "".join(re.findall(r"^#(?:import|include) <.*>\n", source.read_text(), re.MULTILINE))
+def _precompiled(sources: Sequence[Path]) -> Path:
+    """The system's headers that `sources` include, read once for many variants of them."""
+    pattern = re.compile(r"^#(?:import|include) <.*>\n", re.MULTILINE)
+    lines = {line for path in sources for line in pattern.findall(path.read_text())}
+    text = "".join(sorted(lines, key=lambda line: ("import" not in line, line)))
     flags = (*OBJECTIVE_CPP, ARC, "-Wno-error", "-x", "objective-c++-header")
     out = KEPT / f"system-{_key(text, _headers(True), *flags)}.pch"
     with _lock("precompiled"):

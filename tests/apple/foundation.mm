@@ -55,7 +55,13 @@ __asm__(".globl __CFConstantStringClassReference\n"
 - (NSUInteger)hash {
   return reinterpret_cast<NSUInteger>(self) >> 4;
 }
+- (NSString*)description {
+  return @"an object";
+}
 @end
+
+// Nothing here can change what it enumerates.
+extern "C" void objc_enumerationMutation(id) { __builtin_trap(); }
 
 @interface SoftString : NSString {
  @public
@@ -84,6 +90,9 @@ __asm__(".globl __CFConstantStringClassReference\n"
 - (NSUInteger)length {
   return static_cast<SoftString*>(self)->text.size();
 }
+- (NSString*)description {
+  return [[self retain] autorelease];
+}
 @end
 
 @implementation SoftString
@@ -110,6 +119,15 @@ __asm__(".globl __CFConstantStringClassReference\n"
 }
 - (id)objectAtIndex:(NSUInteger)index {
   return static_cast<SoftArray*>(self)->items.at(index);
+}
+- (NSUInteger)countByEnumeratingWithState:(NSFastEnumerationState*)state
+                                  objects:(id __unsafe_unretained[])buffer
+                                    count:(NSUInteger)length {
+  if (state->state) return 0;
+  static unsigned long unchanged = 0;
+  std::vector<id>& items = static_cast<SoftArray*>(self)->items;
+  *state = {1, items.data(), &unchanged, {}};
+  return items.size();
 }
 @end
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from apple_metallib import apple_headers
 
 from apple import build
 from apple.protocols import read_protocols
@@ -44,10 +44,8 @@ def pyobjc() -> PyObjC:
 
 
 def metal_cpp() -> dict[str, str]:
-    """Metal-cpp's C++ signature of each selector; skips unless METALGEN_METAL_CPP is its place."""
-    directory = Path(os.environ.get("METALGEN_METAL_CPP", "")) / "Metal"
-    if not (directory / "MTLHeaderBridge.hpp").exists():
-        pytest.skip("METALGEN_METAL_CPP does not name the directory of metal-cpp's headers")
+    """Metal-cpp's C++ signature of each selector; skips where its headers cannot be had."""
+    directory = apple_headers() / "Metal"
     text = "".join(path.read_text() for path in directory.glob("*.hpp"))
     selectors = dict(re.findall(r'_MTL_PRIVATE_DEF_SEL\((\w+),\s*"([^"]+)"\)', text))
     body = r"\n\{\s*(?:return )?Object::sendMessage[^;]*_PRIVATE_SEL\((\w+)\)"

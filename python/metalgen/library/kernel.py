@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metalgen import _core
 from metalgen.air import Argument, KernelInfo
-from metalgen.device import DeviceType
+from metalgen.device import DeviceType, open_device
 from metalgen.errors import LaunchError, UnsupportedError
 from metalgen.library.function_constants import Constants, function_constants
 from metalgen.library.launch_geometry import (
@@ -22,17 +22,23 @@ from metalgen.library.launch_geometry import (
 )
 from metalgen.library.parameter import Parameter, parameter_of
 from metalgen.library.tensors import tensor_source
+from metalgen.torch_device import TorchDevice, TorchLaunch, TorchLibrary, TorchPipeline
 
 _PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
 _GEOMETRIES_KEPT = 256
 
 Casts = str | Mapping[int, str] | None
+Pipeline = _core.Pipeline | TorchPipeline
 
 
 class Loader(Protocol):
-    """Gives the native library for tensors of a torch device type, loading it when first asked."""
+    """Gives the device's library for tensors of a torch device type, loaded when first asked."""
 
-    def __call__(self, device_type: DeviceType) -> _core.Library: ...
+    def __call__(self, device_type: DeviceType) -> _core.Library | TorchLibrary: ...
+
+
+# A launch whose sizes were checked: the last are threadgroup memory's indices and bytes.
+_Ready = tuple[Pipeline, DeviceType, _core.Geometry, tuple[tuple[int, int], ...]]
 
 
 class Kernel:
@@ -49,7 +55,7 @@ class Kernel:
         self._threadgroup_indices = {
             argument.index or 0 for argument in info.arguments if argument.kind == "threadgroup"
         }
-        self._pipelines: dict[tuple[DeviceType, Any], _core.Pipeline] = {}
+        self._pipelines: dict[tuple[DeviceType, Any], Pipeline] = {}
         self._geometries: dict[Any, _core.Geometry] = {}
 
     def __call__(
@@ -73,25 +79,77 @@ class Kernel:
         Raises LaunchError.
         """
         try:
-            if len(args) != len(self._parameters):
-                raise self._wrong_count(args)
-            device, first = _device_of(args)
-            if threads is None and threadgroups is None and first is not None:
-                threads = first.numel()
-            geometry = self._geometry(threads, threadgroups, group_size)
-            memory: tuple[tuple[int, int], ...] = ()
-            if threadgroup_memory or self._threadgroup_indices:
-                memory = self._threadgroup_memory(threadgroup_memory or {})
-            pipeline = self._pipelines.get((device, None)) if constants is None else None
-            if pipeline is None:
-                pipeline = self._pipeline(device, constants)
-            self._signature.dispatch(pipeline, args, device, arg_casts, geometry, memory)
+            pipeline, device, geometry, memory = self._ready(
+                args, threads, group_size, threadgroups, threadgroup_memory, constants
+            )
+            if isinstance(pipeline, TorchPipeline):
+                values = self._values(args, device, arg_casts)
+                TorchLaunch(pipeline, values, geometry, memory).run()
+            else:
+                self._signature.dispatch(pipeline, args, device, arg_casts, geometry, memory)
+        except LaunchError as error:
+            raise LaunchError(f"kernel {self.info.name!r}: {error}") from None
+
+    def launch(
+        self,
+        *args: object,
+        threads: Size | None = None,
+        group_size: Size | None = None,
+        threadgroups: Size | None = None,
+        threadgroup_memory: Mapping[int, int] | None = None,
+        constants: Constants | None = None,
+    ) -> Launch:
+        """The same call made ready for `run_together`; raises LaunchError."""
+        try:
+            pipeline, device, geometry, memory = self._ready(
+                args, threads, group_size, threadgroups, threadgroup_memory, constants
+            )
+            if isinstance(pipeline, TorchPipeline):
+                return TorchLaunch(pipeline, self._values(args, device, None), geometry, memory)
+            return self._signature.launch(pipeline, args, device, None, geometry, memory)
         except LaunchError as error:
             raise LaunchError(f"kernel {self.info.name!r}: {error}") from None
 
     def __repr__(self) -> str:
         listed = ", ".join(f"{p.name}: {p.type_name}" for p in self._parameters)
         return f"<kernel {self.info.name}({listed})>"
+
+    def _ready(
+        self,
+        args: tuple[object, ...],
+        threads: Size | None,
+        group_size: Size | None,
+        threadgroups: Size | None,
+        threadgroup_memory: Mapping[int, int] | None,
+        constants: Constants | None,
+    ) -> _Ready:
+        if len(args) != len(self._parameters):
+            raise self._wrong_count(args)
+        device, first = _device_of(args)
+        if threads is None and threadgroups is None and first is not None:
+            threads = first.numel()
+        geometry = self._geometry(threads, threadgroups, group_size)
+        memory: tuple[tuple[int, int], ...] = ()
+        if threadgroup_memory or self._threadgroup_indices:
+            memory = self._threadgroup_memory(threadgroup_memory or {})
+        pipeline = self._pipelines.get((device, None)) if constants is None else None
+        if pipeline is None:
+            pipeline = self._pipeline(device, constants)
+        return pipeline, device, geometry, memory
+
+    def _values(
+        self, args: tuple[object, ...], device: DeviceType, casts: Casts
+    ) -> dict[int, Tensor | bytes | None]:
+        """Checked arguments by buffer index: tensors as they are, anything else as bytes."""
+        values: dict[int, Tensor | bytes | None] = {}
+        for position, (parameter, arg) in enumerate(zip(self._parameters, args, strict=True)):
+            source = self._resolve(position, arg, device, casts)
+            if isinstance(arg, Tensor):
+                values[parameter.index] = arg
+            else:
+                assert source is None or isinstance(source, bytes)
+                values[parameter.index] = source
+        return values
 
     def _resolve(
         self, position: int, arg: object, device: DeviceType, casts: Casts
@@ -141,7 +199,7 @@ class Kernel:
             )
         return tuple(rounded.items())
 
-    def _pipeline(self, device: DeviceType, constants: Constants | None) -> _core.Pipeline:
+    def _pipeline(self, device: DeviceType, constants: Constants | None) -> Pipeline:
         values = function_constants(self.info.constants, constants or {})
         key = tuple((value.index, value.value) for value in values) or None
         pipeline = self._pipelines.get((device, key))
@@ -163,6 +221,23 @@ class Kernel:
                 f"expected at most {MAX_THREADGROUP_BYTES} bytes of threadgroup memory, found "
                 f"{self.info.threadgroup_bytes} static"
             )
+
+
+Launch = _core.Launch | TorchLaunch
+
+
+def run_together(device: DeviceType, launches: Sequence[Launch], waits: Sequence[bool]) -> None:
+    """Run launches on one device, on Apple's GPU in one encoder.
+
+    `waits[i]` says that launch i uses memory which an earlier one writes, or writes what that one
+    uses; the others may overlap. Raises LaunchError.
+    """
+    opened = open_device(device)
+    if isinstance(opened, TorchDevice):
+        opened.run([launch for launch in launches if isinstance(launch, TorchLaunch)])
+    else:
+        ready = [launch for launch in launches if isinstance(launch, _core.Launch)]
+        opened.run(ready, waits)
 
 
 def _parameters(info: KernelInfo) -> tuple[Parameter, ...]:

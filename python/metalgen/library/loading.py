@@ -12,6 +12,7 @@ from metalgen.air import Metallib
 from metalgen.device import DeviceType
 from metalgen.errors import LaunchError, MetallibError
 from metalgen.library.kernel import Kernel
+from metalgen.torch_device import TorchLibrary
 
 Strands = Literal["simdgroup", "thread"]
 
@@ -29,7 +30,7 @@ class Library:
         self._read_bytes = read_bytes
         self._strands: Strands = strands
         self._kernels: dict[str, Kernel] = {}
-        self._loaded: dict[DeviceType, _core.Library] = {}
+        self._loaded: dict[DeviceType, _core.Library | TorchLibrary] = {}
 
     @property
     def names(self) -> Sequence[str]:
@@ -60,7 +61,7 @@ class Library:
     def __repr__(self) -> str:
         return f"<metalgen library of {len(self.names)} kernels from {self.metallib.origin}>"
 
-    def _load(self, device_type: DeviceType) -> _core.Library:
+    def _load(self, device_type: DeviceType) -> _core.Library | TorchLibrary:
         if device_type not in self._loaded:
             opened = device.open_device(device_type)
             self._loaded[device_type] = (

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from metalgen.air import KernelInfo
-from metalgen.errors import LaunchError, MetalgenError, PlanError
+from metalgen.errors import LaunchError, PlanError
 from metalgen.library import Library
-from metalgen.plan.aten import aten_operator, aten_value
+from metalgen.plan.aten import aten_operator
 from metalgen.plan.check import (
     Names,
     check_group_size,
@@ -22,8 +21,9 @@ from metalgen.plan.check import (
 )
 from metalgen.plan.constants import Constant, Struct
 from metalgen.plan.expression import Scope, TensorType
-from metalgen.plan.resolve import Geometry, resolve_allocations, resolve_geometry
+from metalgen.plan.resolve import resolve_allocations, resolve_geometry
 from metalgen.plan.schema import AtenStep, KernelStep, LaunchPlan, TensorArgument
+from metalgen.plan.steps import AtenCall, Dispatch, execute
 
 Bindable = Tensor | bool | int | float
 Allocate = Callable[[str, tuple[int, ...], torch.dtype, torch.device], Tensor]
@@ -85,31 +85,13 @@ class _Allocation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Dispatch:
-    """One launch with everything evaluated; arguments are tensors' names or ready values."""
-
-    place: str
-    kernel: Callable[..., object]
-    arguments: tuple[tuple[str | None, object], ...]
-    geometry: Geometry
-
-
-@dataclass(frozen=True, slots=True)
-class _AtenCall:
-    place: str
-    step: AtenStep
-    operator: Callable[..., Any]
-    scope: Scope
-
-
-@dataclass(frozen=True, slots=True)
 class _Prepared:
     """A plan with every expression evaluated for one set of input shapes."""
 
     allocations: tuple[_Allocation, ...]
     lasting: tuple[_Allocation, ...]
-    steps: tuple[_Dispatch | _AtenCall, ...]
-    once: tuple[_Dispatch | _AtenCall, ...]
+    steps: tuple[Dispatch | AtenCall, ...]
+    once: tuple[Dispatch | AtenCall, ...]
 
 
 @dataclass
@@ -150,7 +132,7 @@ class BoundPlan:
             if isinstance(value, Tensor):
                 bound[name] = value if value.is_contiguous() else value.contiguous()
         self._allocate(prepared.allocations, bound, device)
-        _execute(prepared.steps, bound)
+        execute(prepared.steps, bound)
         return {name: bound[name] for name in self.compiled.plan.outputs}
 
     def _refresh(self, prepared: _Prepared, device: torch.device) -> None:
@@ -160,7 +142,7 @@ class BoundPlan:
             return
         constant = {name: value.contiguous() for name, value in self.parameters.items()}
         self._allocate(prepared.lasting, constant, device)
-        _execute(prepared.once, constant)
+        execute(prepared.once, constant)
         self._constant, self._state = constant, state
 
     def _allocate(
@@ -208,10 +190,10 @@ class BoundPlan:
 
     def _prepare_step(
         self, step: KernelStep | AtenStep, scope: Scope, place: str
-    ) -> _Dispatch | _AtenCall | None:
+    ) -> Dispatch | AtenCall | None:
         """The step evaluated; None where its grid is empty, so that there is nothing to launch."""
         if isinstance(step, AtenStep):
-            return _AtenCall(place, step, aten_operator(step.aten, place), scope)
+            return AtenCall(place, step, aten_operator(step.aten, place), scope)
         geometry = resolve_geometry(step, scope, place)
         if geometry.group_size is not None:
             info = self.compiled.kernels[step.kernel]
@@ -219,7 +201,8 @@ class BoundPlan:
         if geometry.is_empty:
             return None
         arguments = tuple(_arguments(step, scope, place))
-        return _Dispatch(place, self.library.kernel(step.kernel), arguments, geometry)
+        written = frozenset(written_names(step, self.compiled.kernels))
+        return Dispatch(place, self.library.kernel(step.kernel), arguments, geometry, written)
 
 
 def _arguments(step: KernelStep, scope: Scope, place: str) -> Iterator[tuple[str | None, object]]:
@@ -239,51 +222,6 @@ def _value(value: Constant | Struct, scope: Scope) -> bytes | int | float:
     if isinstance(value, Constant) and value.is_scalar:
         return value.numbers(scope)[0]
     return packed
-
-
-def _execute(steps: tuple[_Dispatch | _AtenCall, ...], bound: dict[str, Tensor]) -> None:
-    for step in steps:
-        try:
-            if isinstance(step, _Dispatch):
-                arguments = [
-                    value if name is None else bound[name] for name, value in step.arguments
-                ]
-                step.kernel(*arguments, **step.geometry.keywords)
-            else:
-                _call_aten(step, bound)
-        except MetalgenError as error:
-            raise type(error)(f"{step.place}: {error}") from error
-
-
-def _call_aten(call: _AtenCall, bound: dict[str, Tensor]) -> None:
-    step, place = call.step, call.place
-    args = [aten_value(raw, call.scope, bound, place) for raw in step.args]
-    kwargs = {name: aten_value(raw, call.scope, bound, place) for name, raw in step.kwargs.items()}
-    try:
-        result = call.operator(*args, **kwargs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise LaunchError(f"aten '{step.aten}' raised {str(error).splitlines()[0]}") from None
-    results = result if isinstance(result, list | tuple) else [result]
-    if len(results) != len(step.results):
-        raise LaunchError(f"aten '{step.aten}' gives {len(results)} results, 'out' names others")
-    for name, value in zip(step.results, results, strict=True):
-        bound[name] = _as_declared(name, value, bound[name], step.aten)
-
-
-def _as_declared(name: str, value: object, declared: Tensor, operator: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise LaunchError(f"aten '{operator}' gives {type(value).__name__}, not a tensor")
-    if value.shape != declared.shape or value.dtype != declared.dtype:
-        raise LaunchError(
-            f"aten '{operator}' gives {list(value.shape)} of {value.dtype}, but '{name}' is"
-            f" declared {list(declared.shape)} of {declared.dtype}"
-        )
-    # A view of an input must not become writable memory for a later kernel.
-    return (
-        value.clone(memory_format=torch.contiguous_format)
-        if value._is_view()
-        else (value.contiguous())
-    )
 
 
 def _key(value: Bindable) -> object:

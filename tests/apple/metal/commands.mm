@@ -1,12 +1,15 @@
 // Command queues and buffers, and the one thread that stands for the GPU: later, in order.
 #include "metal/objects.h"
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <utility>
 
+#include "../foundation.h"
 #include "metal/validation.h"
 
 namespace {
@@ -28,6 +31,27 @@ void run(const soft::Work& work) {
   for (std::uint32_t index = 0; index < work.threadgroup.size(); ++index)
     if (work.threadgroup[index]) memory.push_back({index, work.threadgroup[index]});
   work.pipeline->native->dispatch({bindings, memory, work.geometry});
+}
+
+// What does not wait runs before what was encoded earlier: whoever forgets a barrier sees it.
+void run_all(const std::vector<soft::Work>& work) {
+  for (std::size_t begin = 0; begin < work.size();) {
+    std::size_t end = begin + 1;
+    while (end < work.size() && !work[end].waits) ++end;
+    for (std::size_t index = end; index > begin; --index) run(work[index - 1]);
+    begin = end;
+  }
+}
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::atomic<int> encoders_made;
+
+soft::Misfortune& misfortune() {
+  static auto& misfortune = *new soft::Misfortune;
+  return misfortune;
 }
 
 // Never destroyed: the process may end while it runs.
@@ -69,8 +93,15 @@ class Gpu {
 
   void finish(SoftCommandBuffer* buffer) {
     std::this_thread::sleep_for(kLatency);
-    for (const soft::Work& work : buffer->work) run(work);
+    buffer->start = seconds();
+    run_all(buffer->work);
+    buffer->end = seconds();
     buffer->work.clear();
+    soft::Misfortune reported = std::exchange(misfortune(), {});
+    buffer->failure = std::move(reported.failure);
+    buffer->findings = std::move(reported.findings);
+    for (MTLCommandBufferHandler handler : buffer->handlers) handler(buffer);
+    buffer->handlers.clear();
     const std::lock_guard lock(mutex_);
     buffer->progress = soft::Progress::kCompleted;
     changed_.notify_all();
@@ -86,11 +117,16 @@ class Gpu {
 
 @implementation SoftCommandBuffer
 - (id<MTLComputeCommandEncoder>)computeCommandEncoder {
+  return [self computeCommandEncoderWithDispatchType:MTLDispatchTypeSerial];
+}
+- (id<MTLComputeCommandEncoder>)computeCommandEncoderWithDispatchType:(MTLDispatchType)type {
   const char* method = "-[_MTLCommandBuffer computeCommandEncoder]";
   validate(progress == soft::Progress::kEncoding, method, "command buffer is committed");
   validate(open == nil, method, "A command encoder is already encoding to this command buffer");
   SoftEncoder* encoder = [SoftEncoder new];
+  ++encoders_made;
   encoder->command_buffer = self;
+  encoder->type = type;
   open = encoder;
   return encoder;
 }
@@ -100,6 +136,23 @@ class Gpu {
   validate(open == nil, method, "commit command buffer with uncommitted encoder");
   progress = soft::Progress::kCommitted;
   Gpu::instance().submit(self);
+}
+- (void)addCompletedHandler:(MTLCommandBufferHandler)block {
+  validate(progress == soft::Progress::kEncoding, "-[_MTLCommandBuffer addCompletedHandler:]",
+           "Completed handler provided after commit call");
+  handlers.push_back(block);
+}
+- (NSError*)error {
+  return failure.empty() ? nil : soft_error(@"MTLCommandBufferErrorDomain", 1, failure);
+}
+- (id<MTLLogContainer>)logs {
+  return (id<MTLLogContainer>)soft_array(findings);
+}
+- (CFTimeInterval)GPUStartTime {
+  return start;
+}
+- (CFTimeInterval)GPUEndTime {
+  return end;
 }
 - (void)waitUntilCompleted {
   validate(progress != soft::Progress::kEncoding, "-[_MTLCommandBuffer waitUntilCompleted]",
@@ -118,5 +171,9 @@ class Gpu {
   return [SoftCommandBuffer new];
 }
 @end
+
+extern "C" int soft_encoders_made() { return encoders_made; }
+extern "C" void soft_fail_next(const char* error) { misfortune().failure = error; }
+extern "C" void soft_find_next(const char* finding) { misfortune().findings.push_back(finding); }
 
 id<MTLCommandQueue> soft_command_queue() { return [SoftCommandQueue new]; }

@@ -116,15 +116,30 @@ void check(const SoftEncoder* encoder, MTLSize grid, MTLSize group) {
 - (void)dispatchThreads:(MTLSize)grid threadsPerThreadgroup:(MTLSize)group {
   [self useFor:"-[MTLDebugComputeCommandEncoder dispatchThreads:threadsPerThreadgroup:]"];
   check(self, grid, group);
-  command_buffer->work.push_back(
-      {pipeline, slots, threadgroup, Geometry::of_threads(extent_of(grid), extent_of(group))});
+  [self record:Geometry::of_threads(extent_of(grid), extent_of(group))];
 }
 
 - (void)dispatchThreadgroups:(MTLSize)groups threadsPerThreadgroup:(MTLSize)group {
   [self useFor:"-[MTLDebugComputeCommandEncoder dispatchThreadgroups:threadsPerThreadgroup:]"];
   check(self, groups, group);
-  command_buffer->work.push_back({pipeline, slots, threadgroup,
-                                  Geometry::of_threadgroups(extent_of(groups), extent_of(group))});
+  [self record:Geometry::of_threadgroups(extent_of(groups), extent_of(group))];
+}
+
+- (void)record:(Geometry)geometry {
+  const bool serial = type == MTLDispatchTypeSerial;
+  command_buffer->work.push_back({pipeline, slots, threadgroup, geometry, serial || waits});
+  waits = false;
+}
+
+- (MTLDispatchType)dispatchType {
+  return type;
+}
+
+- (void)memoryBarrierWithScope:(MTLBarrierScope)scope {
+  const char* method = "-[MTLDebugComputeCommandEncoder memoryBarrierWithScope:]";
+  [self useFor:method];
+  validate(scope == MTLBarrierScopeBuffers, method, "scope is not a valid MTLBarrierScope.");
+  waits = true;
 }
 
 - (void)endEncoding {

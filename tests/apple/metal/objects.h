@@ -65,6 +65,7 @@ struct Work {
   Slots slots;
   ThreadgroupLengths threadgroup;
   metalgen::Geometry geometry;
+  bool waits;  // for all dispatches before it
 };
 
 // Of a command buffer.
@@ -74,6 +75,12 @@ constexpr std::uint32_t kThreadgroupMemory = 32768;
 
 metalgen::Device& software_device();
 
+// What the next command buffer that is run will report, as tests ask for it.
+struct Misfortune {
+  std::string failure;
+  std::vector<std::string> findings;
+};
+
 }  // namespace soft
 
 @class SoftEncoder;
@@ -81,6 +88,10 @@ metalgen::Device& software_device();
 @interface SoftCommandBuffer : NSObject <MTLCommandBuffer> {
  @public
   std::vector<soft::Work> work;
+  std::vector<MTLCommandBufferHandler> handlers;
+  std::string failure;                // the error's text, if it fails
+  std::vector<std::string> findings;  // of shader validation
+  double start, end;
   __unsafe_unretained SoftEncoder* open;
   soft::Progress progress;
 }
@@ -93,6 +104,8 @@ metalgen::Device& software_device();
   SoftPipeline* pipeline;
   soft::Slots slots;
   soft::ThreadgroupLengths threadgroup;
+  MTLDispatchType type;
+  bool waits;
   bool ended;
 }
 @end

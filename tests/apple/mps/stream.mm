@@ -14,6 +14,7 @@ struct Stream {
   id<MTLCommandQueue> commands = nil;
   id<MTLCommandBuffer> buffer = nil;
   id<MTLComputeCommandEncoder> encoder = nil;
+  MTLDispatchType type = MTLDispatchTypeSerial;
 };
 
 Stream& stream() {
@@ -21,12 +22,25 @@ Stream& stream() {
   return stream;
 }
 
-void commit_and_wait() {
-  Stream& own = stream();
-  if (!own.buffer) return;
+void end_encoding(Stream& own) {
   [own.encoder endEncoding];
   [own.encoder release];
   own.encoder = nil;
+}
+
+id<MTLCommandBuffer> open_buffer(Stream& own) {
+  if (own.buffer) return own.buffer;
+  id<MTLDevice> device = MTLCreateSystemDefaultDevice();
+  if (!own.commands) own.commands = [device newCommandQueue];
+  [device release];
+  own.buffer = [[own.commands commandBuffer] retain];
+  return own.buffer;
+}
+
+void commit_and_wait() {
+  Stream& own = stream();
+  if (!own.buffer) return;
+  end_encoding(own);
   [own.buffer commit];
   [own.buffer waitUntilCompleted];
   [own.buffer release];
@@ -40,8 +54,8 @@ extern "C" {
 dispatch_queue_t get_dispatch_queue() asm("_ZN5torch3mps18get_dispatch_queueEv");
 dispatch_queue_t get_dispatch_queue() { return stream().queue; }
 
-void* get_default_stream() asm("_ZN2at3mps19getDefaultMPSStreamEv");
-void* get_default_stream() { return &stream(); }
+void* get_current_stream() asm("_ZN2at3mps19getCurrentMPSStreamEv");
+void* get_current_stream() { return &stream(); }
 
 id<MTLComputeCommandEncoder> command_encoder(void*) asm(
     "_ZN2at3mps9MPSStream14commandEncoderEv");
@@ -51,14 +65,31 @@ id<MTLComputeCommandEncoder> command_encoder(void* handle) {
            "called on the stream's queue");
   if (own.encoder) return own.encoder;
   @autoreleasepool {
-    id<MTLDevice> device = MTLCreateSystemDefaultDevice();
-    if (!own.commands) own.commands = [device newCommandQueue];
-    [device release];
-    if (!own.buffer) own.buffer = [[own.commands commandBuffer] retain];
-    own.encoder = [[own.buffer computeCommandEncoder] retain];
+    own.encoder = [[open_buffer(own) computeCommandEncoderWithDispatchType:own.type] retain];
   }
   static_cast<SoftEncoder*>(own.encoder)->queue = [own.queue retain];
   return own.encoder;
+}
+
+void end_kernel_coalescing(void*) asm("_ZN2at3mps9MPSStream19endKernelCoalescingEv");
+void end_kernel_coalescing(void* handle) {
+  auto& own = *static_cast<Stream*>(handle);
+  validate(on_queue(own.queue), "at::mps::MPSStream::endKernelCoalescing",
+           "called on the stream's queue");
+  end_encoding(own);
+}
+
+// Ends no encoder, as in torch before 2.10.
+id<MTLCommandBuffer> get_command_buffer() asm("_ZN5torch3mps18get_command_bufferEv");
+id<MTLCommandBuffer> get_command_buffer() {
+  validate(on_queue(stream().queue), "torch::mps::get_command_buffer",
+           "called on the stream's queue");
+  return open_buffer(stream());
+}
+
+// Whether torch's encoders let dispatches overlap.
+void soft_overlap(bool overlaps) {
+  stream().type = overlaps ? MTLDispatchTypeConcurrent : MTLDispatchTypeSerial;
 }
 
 void synchronize() asm("_ZN5torch3mps11synchronizeEv");

@@ -37,6 +37,7 @@ enum : NSStringEncoding { NSUTF8StringEncoding = 4 };
 - (Class)class;
 - (BOOL)isEqual:(nullable id)object;
 @property(readonly) NSUInteger hash;
+@property(readonly, copy) NSString* description;
 #if !__has_feature(objc_arc)
 - (instancetype)retain;
 - (oneway void)release;
@@ -71,7 +72,22 @@ __attribute__((objc_root_class)) @interface NSObject<NSObject> {
 }
 @end
 
-@interface NSArray<__covariant Item> : NSObject
+typedef double CFTimeInterval;
+
+typedef struct {
+  unsigned long state;
+  id __unsafe_unretained _Nullable* _Nullable itemsPtr;
+  unsigned long* _Nullable mutationsPtr;
+  unsigned long extra[5];
+} NSFastEnumerationState;
+
+@protocol NSFastEnumeration
+- (NSUInteger)countByEnumeratingWithState:(NSFastEnumerationState*)state
+                                  objects:(id __unsafe_unretained _Nullable[_Nonnull])buffer
+                                    count:(NSUInteger)length;
+@end
+
+@interface NSArray<__covariant Item> : NSObject <NSFastEnumeration>
 @property(readonly) NSUInteger count;
 - (Item)objectAtIndex:(NSUInteger)index;
 @end

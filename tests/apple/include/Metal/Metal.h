@@ -36,6 +36,17 @@ enum : MTLDataType {
   MTLDataTypeULong = 85,
 };
 
+typedef NSUInteger MTLDispatchType;
+enum : MTLDispatchType {
+  MTLDispatchTypeSerial = 0,
+  MTLDispatchTypeConcurrent = 1,
+};
+
+typedef NSUInteger MTLBarrierScope;
+enum : MTLBarrierScope {
+  MTLBarrierScopeBuffers = 1 << 0,
+};
+
 @protocol MTLDevice, MTLCommandQueue, MTLCommandBuffer, MTLComputeCommandEncoder;
 
 @protocol MTLBuffer <NSObject>
@@ -72,6 +83,8 @@ enum : MTLDataType {
 @end
 
 @protocol MTLComputeCommandEncoder <MTLCommandEncoder>
+@property(readonly) MTLDispatchType dispatchType;
+- (void)memoryBarrierWithScope:(MTLBarrierScope)scope;
 - (void)setComputePipelineState:(id<MTLComputePipelineState>)state;
 - (void)setBytes:(const void*)bytes length:(NSUInteger)length atIndex:(NSUInteger)index;
 - (void)setBuffer:(nullable id<MTLBuffer>)buffer
@@ -84,8 +97,20 @@ enum : MTLDataType {
        threadsPerThreadgroup:(MTLSize)threadsPerThreadgroup;
 @end
 
+@protocol MTLLogContainer <NSFastEnumeration>
+@end
+
+typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
+
 @protocol MTLCommandBuffer <NSObject>
+@property(readonly, nullable) NSError* error;
+@property(readonly) id<MTLLogContainer> logs;
+@property(readonly) CFTimeInterval GPUStartTime;
+@property(readonly) CFTimeInterval GPUEndTime;
+- (void)addCompletedHandler:(MTLCommandBufferHandler)block;
 - (nullable id<MTLComputeCommandEncoder>)computeCommandEncoder;
+- (nullable id<MTLComputeCommandEncoder>)computeCommandEncoderWithDispatchType:
+    (MTLDispatchType)dispatchType;
 - (void)commit;
 - (void)waitUntilCompleted;
 @end
