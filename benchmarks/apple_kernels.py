@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +70,15 @@ def unpack(path: Path, directory: Path) -> list[Path]:
         return [path]
     with zipfile.ZipFile(path) as wheel:
         members = [name for name in wheel.namelist() if name.endswith(_CARRIERS)]
-        return [Path(wheel.extract(name, directory)) for name in members]
+        return [
+            _unpacked(wheel, name, directory / f"{path.stem} {Path(name).name}") for name in members
+        ]
+
+
+def _unpacked(wheel: zipfile.ZipFile, name: str, path: Path) -> Path:
+    with wheel.open(name) as source, path.open("wb") as output:
+        shutil.copyfileobj(source, output)
+    return path
 
 
 def metallibs(files: list[Path]) -> Iterator[Metallib]:

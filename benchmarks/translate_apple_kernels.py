@@ -21,9 +21,9 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -35,6 +35,7 @@ from metalgen.errors import MetalgenError, UnsupportedError
 from metalgen.software import Strands, Variant, translate
 
 VARIANTS: tuple[Variant, ...] = ("rows", "any")
+Key = tuple[str, str, str, bool, str]  # library, kernel, variant, flags, strands
 _TENSORS = "Metal 4"  # what the message names that a kernel of tensor operations is refused with
 
 
@@ -50,7 +51,7 @@ class Task:
     strands: Strands
 
     @property
-    def key(self) -> tuple[str, str, str, bool, str]:
+    def key(self) -> Key:
         return (Path(self.file).name, self.kernel, self.variant, self.flags, self.strands)
 
 
@@ -70,7 +71,7 @@ class Outcome:
     has_flags: bool = False
 
     @property
-    def key(self) -> tuple[str, str, str, bool, str]:
+    def key(self) -> Key:
         return (self.library, self.kernel, self.variant, self.flags, self.strands)
 
 
@@ -90,16 +91,16 @@ def main() -> None:
     with ExitStack() as stack:
         here = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         os.environ["METALGEN_CACHE_DIR"] = str(here / "cache")
-        known = read_outcomes(options.json)
         files = [file for path in options.files for file in unpack(path, here)]
-        tasks = list(translations(list(metallibs(files)), options))
-        keys = {task.key for task in tasks}
-        done = [outcome for outcome in known if outcome.key in keys]
+        libraries = list(metallibs(files))
+        known = {outcome.key: outcome for outcome in read_outcomes(options.json)}
         log = stack.enter_context(options.json.open("a")) if options.json else None
-        started = time.monotonic()
-        fresh = run_all(tasks, {outcome.key for outcome in known}, options, log)
-        elapsed = time.monotonic() - started
-    report([*done, *fresh], elapsed, options.jobs)
+        run = Run(options, known, log, time.monotonic())
+        run.all(translations(libraries, options, flags=False))
+        flagged = {(o.library, o.kernel) for o in run.outcomes if o.has_flags}
+        on = translations(libraries, options, flags=True)
+        run.all(task for task in on if task.key[:2] in flagged)
+    report(run.outcomes, time.monotonic() - run.started, options.jobs)
 
 
 def parsed_options() -> argparse.Namespace:
@@ -113,24 +114,23 @@ def parsed_options() -> argparse.Namespace:
     parser.add_argument("--step", type=int, default=1, help="every Nth kernel only")
     parser.add_argument("--only", default="", help="only kernels whose name contains this")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--flags", nargs="+", choices=["off", "on"], default=["off", "on"])
     parser.add_argument("--strands", choices=["simdgroup", "thread"], default="simdgroup")
     parser.add_argument("--limit", type=float, default=300, help="seconds a translation may take")
     parser.add_argument("--stop-after", type=float, default=float("inf"), help="seconds in all")
     return parser.parse_args()
 
 
-def translations(libraries: Sequence[Metallib], options: argparse.Namespace) -> Iterator[Task]:
-    """The shard's tasks: those with flags on come last, since few kernels have any."""
+def translations(
+    libraries: Sequence[Metallib], options: argparse.Namespace, *, flags: bool
+) -> Iterator[Task]:
+    """The shard's tasks."""
     index, count = (int(part) for part in options.shard.split("/"))
-    flags = [choice == "on" for choice in options.flags]
-    for on in sorted(flags):
-        for variant in options.variants:
-            for library in libraries:
-                assert library.path is not None
-                names = [name for name in library.names if options.only in name]
-                for name in names[:: options.step][index - 1 :: count]:
-                    yield Task(library.path, library.offset, name, variant, on, options.strands)
+    for variant in options.variants:
+        for library in libraries:
+            assert library.path is not None
+            names = [name for name in library.names if options.only in name]
+            for name in names[:: options.step][index - 1 :: count]:
+                yield Task(library.path, library.offset, name, variant, flags, options.strands)
 
 
 def read_outcomes(path: Path | None) -> list[Outcome]:
@@ -139,29 +139,38 @@ def read_outcomes(path: Path | None) -> list[Outcome]:
     return [Outcome(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
-def run_all(
-    tasks: Sequence[Task],
-    done: set[tuple[str, str, str, bool, str]],
-    options: argparse.Namespace,
-    log: TextIO | None,
-) -> list[Outcome]:
-    missing = [task for task in tasks if task.key not in done]
-    if not missing:
-        return []
-    attempt(missing[0])  # builds the runtime, once for all workers
-    pool = Pool(attempt, options.jobs, options.limit)
-    outcomes: list[Outcome] = []
-    started = time.monotonic()
-    until = started + options.stop_after
-    for task, result in pool.map(task for task in missing if time.monotonic() < until):
-        outcome = lost(task, result) if isinstance(result, Lost) else result
-        outcomes.append(outcome)
-        if log is not None:
-            print(json.dumps(asdict(outcome)), file=log, flush=True)
-        if len(outcomes) % 500 == 0:
-            spent = time.monotonic() - started
-            print(f"{len(outcomes)} of {len(missing)}, {spent:.0f} s", file=sys.stderr, flush=True)
-    return outcomes
+@dataclass(slots=True)
+class Run:
+    """What has been translated, now or before."""
+
+    options: argparse.Namespace
+    known: dict[Key, Outcome]
+    log: TextIO | None
+    started: float
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def all(self, tasks: Iterable[Task]) -> None:
+        """Translate what is not known yet, until the time is up."""
+        missing = []
+        for task in tasks:
+            if task.key in self.known:
+                self.outcomes.append(self.known[task.key])
+            else:
+                missing.append(task)
+        if missing:
+            attempt(missing[0])  # builds the runtime, once for all workers
+        until = self.started + self.options.stop_after
+        in_time = (task for task in missing if time.monotonic() < until)
+        pool = Pool(attempt, self.options.jobs, self.options.limit)
+        for count, (task, result) in enumerate(pool.map(in_time), 1):
+            self._keep(lost(task, result) if isinstance(result, Lost) else result)
+            if count % 500 == 0:
+                print(f"{count} of {len(missing)}", file=sys.stderr, flush=True)
+
+    def _keep(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        if self.log is not None:
+            print(json.dumps(asdict(outcome)), file=self.log, flush=True)
 
 
 def lost(task: Task, result: Lost) -> Outcome:
@@ -178,14 +187,13 @@ def attempt(task: Task) -> Outcome:
         metallib = _opened(task.file, task.offset)
         info = metallib.kernel(task.kernel)
         has_flags = any(constant.type_name == "bool" for constant in info.constants)
-        if has_flags or not task.flags:  # else it would be the same translation again
-            translate(
-                metallib.bitcode(task.kernel),
-                task.kernel,
-                function_constants(info, flags=task.flags),
-                variant=task.variant,
-                strands=task.strands,
-            )
+        translate(
+            metallib.bitcode(task.kernel),
+            task.kernel,
+            function_constants(info, flags=task.flags),
+            variant=task.variant,
+            strands=task.strands,
+        )
     except MetalgenError as error:
         failure = f"{type(error).__name__}: {error}"
         unsupported = isinstance(error, UnsupportedError)
@@ -226,10 +234,9 @@ def report(outcomes: Sequence[Outcome], elapsed: float, jobs: int) -> None:
         for name, variants in sorted(families.items(), key=lambda item: -len(item[1])):
             print(row(name, variants))
         print(row("all", members))
-    real = [outcome for outcome in outcomes if outcome.has_flags or not outcome.flags]
     spent = sum(outcome.seconds for outcome in outcomes)
     print(
-        f"\n{len(real)} translations took {spent:.0f} s of processor time; "
+        f"\n{len(outcomes)} translations took {spent:.0f} s of processor time; "
         f"this run {elapsed:.0f} s with {jobs} workers"
     )
     for title, causes in (
@@ -252,7 +259,7 @@ def row(name: str, members: Sequence[Outcome]) -> str:
     unsupported = {o.kernel for o in members if o.unsupported} - tensors
     failed = {o.kernel for o in members if o.failure} - tensors - unsupported
     by_thread = {o.kernel for o in members if o.by_thread}
-    seconds = [o.seconds for o in members if o.has_flags or not o.flags]
+    seconds = [o.seconds for o in members]
     return (
         f"{name:26} {len(kernels):7} {len(kernels - tensors - unsupported - failed):10} "
         f"{len(tensors):7} {len(unsupported):11} {len(failed):6} {len(by_thread):9} "
