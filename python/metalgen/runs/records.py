@@ -149,6 +149,14 @@ class RunRecords(Protocol):
         """Its problems, in the order asked for."""
         ...
 
+    def jobs(self) -> tuple[JobRow, ...]:
+        """Its jobs, in the order of problems, then models, then contexts."""
+        ...
+
+    def calls(self) -> tuple[CallRow, ...]:
+        """All questions to models, oldest first."""
+        ...
+
     def attempts(self) -> tuple[AttemptRow, ...]:
         """All attempts, oldest first."""
         ...
