@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from metalgen.errors import RunError
-from metalgen.runs import AttemptRow, CallRow, Job, JobRow, ProblemRow, RunInfo
+from metalgen.runs import AttemptRow, CallRow, Job, JobRow, ProblemRow, RunInfo, RunStore
 
 STARTED = 1_750_000_000.0
 DEVICE = {"name": "software device", "host": "Linux x86_64", "torch": "2.13.0", "torch_threads": 2}
@@ -80,3 +80,16 @@ class Rows:
         if sha256 not in self.files:
             raise RunError(f"no file {sha256}")
         return self.files[sha256]
+
+
+def stored(rows, folder):
+    """The rows in a run's folder."""
+    jobs = [row.job for row in rows.jobs()]
+    store = RunStore.create(folder, rows.info, rows.problem_rows, jobs)
+    for attempt in rows.attempt_rows:
+        files = {name: rows.files[sha256] for name, sha256 in attempt.artefacts.items()}
+        store.add_attempt(attempt, files)
+    for row in rows.jobs():
+        store.settle(row.job, row.state, row.reason)
+    store.close()
+    return folder

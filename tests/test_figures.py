@@ -75,6 +75,8 @@ def test_figures_of_all_models_together_are_those_of_the_best_candidates(chosen)
     assert figures.wins == sum(speed > 1 for speed in solved)
     with_failures = [1.0 if speed is None else speed for speed in best.values()]
     assert figures.eager.geometric_mean == pytest.approx(math.prod(with_failures) ** (1 / 5))
+    fallback = math.prod(max(1.0, speed) for speed in with_failures) ** (1 / 5)
+    assert figures.eager.geometric_mean_fallback == pytest.approx(fallback)
     assert figures.eager.median == pytest.approx(statistics.median(with_failures))
     if solved:
         root = math.prod(solved) ** (1 / len(solved))
@@ -117,10 +119,12 @@ def test_who_wins_what_is_decided_problem_by_problem(chosen):
         assert (winner is None) == (not accepted)
         assert winner is None or accepted[winner.model] == max(accepted.values())
     means = {
-        m: math.prod(max((s for s in chosen[n, m] if s), default=1.0) for n in NAMES) ** (1 / 5)
+        m: math.prod(max((s for s in chosen[n, m] if s and s > 1), default=1.0) for n in NAMES)
+        ** (1 / 5)
         for m in MODELS
     }
     assert swarm.best_single_geometric_mean == pytest.approx(max(means.values()))
+    assert swarm.gain >= 1.0
     assert sum(share.best for share in swarm.shares) == len(swarm.winners)
     alone = [n for n in NAMES if sum(any(s for s in chosen[n, m]) for m in MODELS) == 1]
     assert sum(share.alone for share in swarm.shares) == len(alone)

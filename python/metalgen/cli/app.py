@@ -19,6 +19,7 @@ _SUMMARIES = {
     "verify": "Judge a kept candidate again, on this machine.",
     "prompt": "Print what a model would be sent for a problem.",
     "bench": "Run many problems and print a table.",
+    "figures": "Print the figures of a kept run.",
     "models": "List the models that metalgen knows, their prices, and which have a key.",
     "build": "Compile Metal sources to one metallib.",
     "inspect": "Show the kernels of a metallib, or of a library that holds one.",

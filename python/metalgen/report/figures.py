@@ -96,14 +96,16 @@ class Speeds:
     """How fast the outcomes are beside one baseline.
 
     `problems` is N without the solved problems on which the baseline was not measured.
-    `geometric_mean` counts failures as 1.0 (PyTorch runs in their place); `geometric_mean_correct`
-    and `median_correct` are over the solved problems alone, None where there is none; `median` is
-    over all, failures at 1.0.
+    `geometric_mean` and `median` count failures as 1.0; `geometric_mean_correct` and
+    `median_correct` are over the solved problems alone, None where there is none.
+    `geometric_mean_fallback` is what a user gets who keeps PyTorch wherever it is faster: failures
+    and candidates slower than the baseline count as 1.0.
     """
 
     problems: int
     geometric_mean: float | None
     geometric_mean_correct: float | None
+    geometric_mean_fallback: float | None
     median: float | None
     median_correct: float | None
     fast: Mapping[float, float]
@@ -122,6 +124,7 @@ def speeds_of(outcomes: Sequence[Outcome], speed: Speed = over_eager) -> Speeds:
         problems=len(known),
         geometric_mean=geometric_mean(whole),
         geometric_mean_correct=geometric_mean(correct),
+        geometric_mean_fallback=geometric_mean([max(1.0, value) for value in whole]),
         median=statistics.median(whole) if whole else None,
         median_correct=statistics.median(correct) if correct else None,
         fast={p: fast_p(known, p) for p in FAST_P},
@@ -205,7 +208,7 @@ class Figures:
     correct_by_attempt: tuple[float, ...]
     pass_at_k: tuple[float, ...]
     eager: Speeds
-    compiled: Speeds | None  # None where torch.compile's time is known nowhere
+    compiled: Speeds | None  # None where torch.compile was measured on no solved problem
     effort: Effort
     steps: Steps
 
@@ -225,7 +228,8 @@ class Figures:
 
 def figures_of(outcomes: Sequence[Outcome]) -> Figures:
     """Every figure of these outcomes."""
-    has_compiled = any(a.compiled_us is not None for o in outcomes for a in o.attempts)
+    bests = [best for outcome in outcomes if (best := outcome.best) is not None]
+    has_compiled = any(over_compiled(best) is not None for best in bests)
     return Figures(
         problems=len(outcomes),
         attempted=sum(bool(outcome.attempts) for outcome in outcomes),

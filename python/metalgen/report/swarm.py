@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from metalgen.report.figures import geometric_mean
+from metalgen.report.figures import speeds_of
 from metalgen.report.outcomes import Column, Outcome, column_of, of_column
 
 
@@ -30,8 +30,8 @@ class BestOf:
     """The best of all columns beside the best single one.
 
     `winners` names the column with the fastest accepted candidate of each solved problem; of equal
-    ones the oldest. `gain` is the geometric mean, over all counted problems with failures at 1.0,
-    of the best of all divided by that of the best single column.
+    ones the oldest. Geometric means are over all counted problems, failures and candidates slower
+    than eager at 1.0 (PyTorch stays): more columns can only make them larger.
     """
 
     winners: Mapping[str, Column]
@@ -76,6 +76,4 @@ def _share(outcomes: Sequence[Outcome], column: Column, winners: Mapping[str, Co
 
 
 def _geometric_mean(outcomes: Sequence[Outcome]) -> float:
-    """Over eager, failures at 1.0; problems whose speed is not known count as failures."""
-    speeds = [(best.speedup if (best := o.best) else None) or 1.0 for o in outcomes]
-    return geometric_mean(speeds) or 1.0
+    return speeds_of(outcomes).geometric_mean_fallback or 1.0
