@@ -15,21 +15,23 @@ function(made_by_metalgen output destination)
     DEPENDS ${made_SOURCES}
     COMMENT "Making ${output} with ${made_MODULE}"
     VERBATIM)
-  add_custom_target(${made_MODULE} ALL DEPENDS "${path}")
+  add_custom_target(make-${output} ALL DEPENDS "${path}")
   install(FILES "${path}" DESTINATION "${destination}")
 endfunction()
 
-# The kernel library: every .metal file in one metallib.
+# The kernel library: every .metal file in one metallib, for each version of Metal.
 file(GLOB metal_kernels CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/metal/*.metal")
-if(metal_kernels AND EXISTS "${package}/compiler/__main__.py")
-  file(GLOB_RECURSE metal_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/metal/*"
-       "${package}/compiler/*" "${package}/air/*.py")
-  list(FILTER metal_sources EXCLUDE REGEX "__pycache__")
-  made_by_metalgen(metalgen.metallib metalgen/data
+file(GLOB_RECURSE metal_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/metal/*"
+     "${package}/compiler/*" "${package}/air/*.py")
+list(FILTER metal_sources EXCLUDE REGEX "__pycache__")
+include(cmake/MetalCompiler.cmake)
+foreach(standard ${METAL_STANDARDS})
+  made_by_metalgen(metalgen-${standard}.metallib metalgen/data
     MODULE metalgen.compiler
-    ARGUMENTS ${metal_kernels} -o
+    ARGUMENTS ${metal_kernels} --standard ${standard} --signed -o
     SOURCES ${metal_sources})
-endif()
+  install(FILES "${PROJECT_BINARY_DIR}/metalgen-${standard}.json" DESTINATION metalgen/data)
+endforeach()
 
 # The software device's mathematical functions as bitcode.
 file(GLOB_RECURSE runtime_sources CONFIGURE_DEPENDS "${package}/software/runtime/*")

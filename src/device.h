@@ -119,6 +119,9 @@ class Device {
 
   virtual std::string name() const = 0;
 
+  // What its GPU can do, in Metal's words ("Apple8, Metal 3").
+  virtual std::string family() const = 0;
+
   // Shares `bytes` of the caller's memory without copying; the caller keeps it alive.
   virtual std::unique_ptr<Buffer> wrap(std::span<std::byte> bytes) = 0;
 

@@ -236,3 +236,4 @@ def test_a_launch_plan_runs_on_mps():
 def test_the_apple_gpu_is_listed_first():
     first, *_ = metalgen.device.available()
     assert (first.name, first.tensors) == ("Software Metal", "mps")
+    assert metalgen.device.open_device("mps").family == "Apple9, Metal 3"

@@ -13,6 +13,7 @@ from command_line import metalgen
 
 NAMES = [
     "system",
+    "Xcode",
     "compiler",
     "torch",
     "native core",
@@ -75,5 +76,7 @@ def test_a_gpu_is_held_against_pytorch_with_and_without_copies():
         doctor(as_json=True)
     found = {finding["name"]: finding for finding in json.loads(printed.getvalue())}
     assert found["Apple GPU"]["outcome"] == "ok"
-    assert found["Apple GPU"]["detail"].startswith("Software Metal: agrees with PyTorch")
+    assert found["Apple GPU"]["detail"].startswith(
+        "Software Metal (Apple9, Metal 3): agrees with PyTorch"
+    )
     assert "us through copies" in found["Apple GPU"]["detail"]

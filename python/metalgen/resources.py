@@ -6,8 +6,11 @@ made lies where the package was installed. A wheel carries both.
 
 from __future__ import annotations
 
+import json
+import platform
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from metalgen.errors import ToolchainError
@@ -24,8 +27,24 @@ def metal_sources() -> Path:
 
 
 def metallib() -> Path:
-    """The kernel library, compiled when metalgen was built."""
-    return _built("metalgen.metallib")
+    """The kernel library, compiled when metalgen was built: for Metal 4 where macOS has it."""
+    if _macos() >= 26:
+        with suppress(ToolchainError):  # an Xcode before 26 built it
+            return _built("metalgen-metal4.0.metallib")
+    return _built("metalgen-metal3.1.metallib")
+
+
+def metallib_maker() -> str:
+    """Which compiler made it, Apple's or metalgen's own, with its version."""
+    text = metallib().with_suffix(".json").read_text(encoding="utf-8")
+    return str(json.loads(text)["compiler"])
+
+
+def _macos() -> int:
+    """The major version of macOS, 0 elsewhere."""
+    if sys.platform != "darwin":
+        return 0
+    return int(platform.mac_ver()[0].split(".")[0])
 
 
 def _checkout() -> Path | None:

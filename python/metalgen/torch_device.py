@@ -101,6 +101,11 @@ class TorchDevice:
         """The GPU's name and the way to it."""
         return f"{torch.mps.get_name()} through torch" if hasattr(torch.mps, "get_name") else "mps"
 
+    @property
+    def family(self) -> str:
+        """What torch does not tell."""
+        return "family not known through torch"
+
     def load(self, metallib: bytes, translate: object) -> TorchLibrary:
         """Load a metallib; raises ToolchainError with Metal's reason."""
         try:

@@ -21,6 +21,9 @@ namespace {
 // Of Apple silicon: what memory that is shared without copying must consist of.
 constexpr std::size_t kPageBytes = 16384;
 
+// From Apple7 (M1) on; more than there are, for those to come.
+constexpr NSInteger kAppleFamilies = 10;
+
 class AppleBuffer final : public Buffer {
  public:
   AppleBuffer(id<MTLBuffer> buffer, std::size_t size) : buffer_(buffer), size_(size) {}
@@ -122,6 +125,16 @@ class AppleDevice final : public Device {
     @autoreleasepool {
       return device_.name.UTF8String;
     }
+  }
+
+  std::string family() const override {
+    std::string text = "below Apple7";
+    for (NSInteger generation = 0; generation < kAppleFamilies; ++generation)
+      if ([device_ supportsFamily:MTLGPUFamilyApple7 + generation])
+        text = "Apple" + std::to_string(7 + generation);
+    if ([device_ supportsFamily:MTLGPUFamilyMetal4]) return text + ", Metal 4";
+    if ([device_ supportsFamily:MTLGPUFamilyMetal3]) return text + ", Metal 3";
+    return text;
   }
 
   std::unique_ptr<Buffer> wrap(std::span<std::byte> bytes) override {

@@ -100,6 +100,7 @@ std::pair<double, double> time(Device& device, const py::function& work) {
 void bind_device(py::module_& module) {
   py::class_<Device>(module, "Device")
       .def_property_readonly("name", &Device::name)
+      .def_property_readonly("family", &Device::family)
       .def("wrap", &wrap, py::arg("address"), py::arg("bytes"), py::keep_alive<0, 1>())
       .def("allocate", &Device::allocate, py::arg("bytes"), py::keep_alive<0, 1>())
       .def("load", &load, py::arg("metallib"), py::arg("translate"), py::keep_alive<0, 1>())

@@ -76,6 +76,8 @@ class SoftwareDevice final : public Device {
     return "software (" + std::to_string(pool_->threads()) + " threads)";
   }
 
+  std::string family() const override { return "none: kernels run on the CPU"; }
+
   std::unique_ptr<Buffer> wrap(std::span<std::byte> bytes) override {
     return std::make_unique<HostBuffer>(bytes);
   }

@@ -35,6 +35,7 @@ _ELEMENTS = 1 << 20
 _REPORT = "please report it with the output of 'metalgen doctor --json'"
 
 
+_ZIGLANG_REMEDY = "pip install 'ziglang>=0.17,<0.18'"
 _AFTER_OTHERS = f"mend what failed above first; if nothing did, {_REPORT}"
 
 # The outcome and its detail, with the remedy where there is something to mend.
@@ -96,7 +97,7 @@ def _system() -> Examined:
         detail = f"{platform.system()} {platform.machine()}, Python {version}"
         return "ok", detail
     release, _, machine = platform.mac_ver()
-    detail = f"macOS {release} {machine}, Python {version}"
+    detail = f"macOS {release} {machine}, {_chip()}, Python {version}"
     if machine != "arm64":
         return (
             "failed",
@@ -110,6 +111,29 @@ def _system() -> Examined:
     return "ok", detail
 
 
+def _chip() -> str:
+    import subprocess
+
+    command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.stdout.strip() or "unknown chip"
+
+
+def _xcode() -> Examined:
+    import shutil
+    import subprocess
+    import sys
+
+    if sys.platform != "darwin":
+        return "absent", "needs macOS; metalgen's own compiler stands in"
+    if shutil.which("xcodebuild") is None:
+        return "failed", "no xcodebuild on PATH", _xcode_remedy()
+    done = subprocess.run(["xcodebuild", "-version"], capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        return "failed", (done.stderr.splitlines() or ["no message"])[-1], _xcode_remedy()
+    return "ok", ", ".join(done.stdout.splitlines())
+
+
 def _compiler() -> Examined:
     from metalgen.compiler.selection import select_toolchain
 
@@ -117,17 +141,19 @@ def _compiler() -> Examined:
         toolchain = select_toolchain()
         first_line = toolchain.fingerprint.splitlines()[0]
     except (MetalgenError, OSError) as error:
-        return "failed", str(error), _compiler_remedy()
+        return "failed", str(error), _xcode_remedy() if _is_mac() else _ZIGLANG_REMEDY
     if toolchain.name == "xcrun":
         return "ok", f"xcrun metal: {first_line}"
-    return "ok", "clang of the ziglang package, with metalgen's own headers"
+    return "ok", f"{toolchain.description}, with metalgen's own headers"
 
 
-def _compiler_remedy() -> str:
+def _is_mac() -> bool:
     import sys
 
-    if sys.platform != "darwin":
-        return "pip install 'ziglang>=0.17,<0.18'"
+    return sys.platform == "darwin"
+
+
+def _xcode_remedy() -> str:
     return (
         "install Xcode, select it (sudo xcode-select -s /Applications/Xcode.app), accept its "
         "licence (sudo xcodebuild -license accept), and on Xcode 26 also run "
@@ -174,7 +200,7 @@ def _library() -> Examined:
         names = Metallib.open(path).names
     except MetalgenError as error:
         return "failed", str(error), "build metalgen again: its kernel library is compiled then"
-    return "ok", f"{len(names)} kernels in {path}"
+    return "ok", f"{len(names)} kernels in {path}, made by {resources.metallib_maker()}"
 
 
 def _software_device() -> Examined:
@@ -206,8 +232,9 @@ def _kernel_on(device: DeviceType) -> Examined:
     if largest > 1e-6:
         detail = f"{opened.name}: differs from PyTorch by {largest:.3g}"
         return "failed", detail, _REPORT
+    name = opened.name if device == "cpu" else f"{opened.name} ({opened.family})"
     detail = (
-        f"{opened.name}: agrees with PyTorch; {_ELEMENTS} elements in {kernel_us:.0f} us on the "
+        f"{name}: agrees with PyTorch; {_ELEMENTS} elements in {kernel_us:.0f} us on the "
         f"tensors' own memory, {copying_us:.0f} us through copies"
     )
     return "ok", detail
@@ -247,6 +274,7 @@ def _best_us(run: Callable[[], object]) -> float:
 
 _EXAMINATIONS = {
     "system": _system,
+    "Xcode": _xcode,
     "compiler": _compiler,
     "torch": _torch,
     "native core": _core,

@@ -6,10 +6,14 @@ Like `metalgen build`, without the packages that the command line needs.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import get_args
 
 from metalgen.compiler.build import compile_files
+from metalgen.compiler.options import CompileOptions, Standard
+from metalgen.compiler.selection import select_toolchain
 from metalgen.errors import MetalgenError
 from metalgen.files import write_whole
 
@@ -20,9 +24,18 @@ def main() -> None:
     parser.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
     parser.add_argument("-o", dest="output", required=True, type=Path)
     parser.add_argument("-I", dest="include_dirs", action="append", default=[], type=Path)
+    parser.add_argument("--standard", choices=get_args(Standard), default=CompileOptions().standard)
+    parser.add_argument(
+        "--signed", action="store_true", help="say in a .json beside it who made it"
+    )
     chosen = parser.parse_args()
+    options = CompileOptions(standard=chosen.standard)
     try:
-        write_whole(chosen.output, compile_files(chosen.sources, include_dirs=chosen.include_dirs))
+        metallib = compile_files(chosen.sources, include_dirs=chosen.include_dirs, options=options)
+        if chosen.signed:
+            maker = {"compiler": select_toolchain().description, "standard": options.standard}
+            write_whole(chosen.output.with_suffix(".json"), json.dumps(maker).encode() + b"\n")
+        write_whole(chosen.output, metallib)
     except (MetalgenError, OSError) as error:
         sys.exit(str(error))
 

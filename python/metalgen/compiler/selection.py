@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import os
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +16,7 @@ from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.source import Source
 from metalgen.compiler.toolchain import find_zig
 from metalgen.compiler.xcrun import XcrunToolchain, has_xcrun
-from metalgen.errors import CompileError
+from metalgen.errors import CompileError, ToolchainError
 
 
 class Toolchain(Protocol):
@@ -25,6 +27,10 @@ class Toolchain(Protocol):
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same source could give a different result."""
+
+    @property
+    def description(self) -> str:
+        """The compiler and its version, for people."""
 
     def compile(self, source: Source, options: CompileOptions) -> bytes:
         """One source to an object, in a form of the toolchain's own."""
@@ -43,6 +49,11 @@ class ClangToolchain:
         """The content of metalgen's compiler, and which clang executable it finds."""
         status = find_zig().stat()
         return f"{_package_hash()} {status.st_size} {status.st_mtime_ns}"
+
+    @property
+    def description(self) -> str:
+        """Of the ziglang package, whose clang it is."""
+        return f"metalgen's own (clang of ziglang {version('ziglang')})"
 
     def compile(self, source: Source, options: CompileOptions) -> bytes:
         # Imported late: LLVM takes longer to load than a cached compilation.
@@ -93,5 +104,12 @@ def _package_hash() -> str:
 
 @functools.cache
 def select_toolchain() -> Toolchain:
-    """Apple's compiler where there is one, clang elsewhere."""
-    return XcrunToolchain() if has_xcrun() else ClangToolchain()
+    """Apple's compiler where there is one, clang elsewhere; METALGEN_COMPILER names another.
+
+    Raises ToolchainError for a name that is neither "xcrun" nor "clang".
+    """
+    asked = os.environ.get("METALGEN_COMPILER", "")
+    if asked not in ("", "xcrun", "clang"):
+        raise ToolchainError(f"METALGEN_COMPILER is {asked!r}, expected 'xcrun' or 'clang'")
+    use_apples = has_xcrun() if not asked else asked == "xcrun"
+    return XcrunToolchain() if use_apples else ClangToolchain()

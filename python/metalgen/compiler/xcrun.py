@@ -43,6 +43,11 @@ class XcrunToolchain:
             )
         return done.stdout.decode(errors="replace")
 
+    @property
+    def description(self) -> str:
+        """Apple's name and version of it."""
+        return f"Apple's ({self.fingerprint.splitlines()[0]})"
+
     def compile(self, source: Source, options: CompileOptions) -> bytes:
         """An AIR object; raises CompileError with what the compiler wrote."""
         if options.untrusted:

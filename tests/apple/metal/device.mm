@@ -64,6 +64,9 @@ metalgen::Device& soft::software_device() {
 - (NSUInteger)maxThreadgroupMemoryLength {
   return soft::kThreadgroupMemory;
 }
+- (BOOL)supportsFamily:(MTLGPUFamily)gpuFamily {
+  return gpuFamily <= 1009 || gpuFamily == MTLGPUFamilyMetal3;  // an M3
+}
 - (id<MTLCommandQueue>)newCommandQueue {
   return soft_command_queue();
 }

@@ -42,6 +42,13 @@ enum : MTLDispatchType {
   MTLDispatchTypeConcurrent = 1,
 };
 
+typedef NSInteger MTLGPUFamily;
+enum : MTLGPUFamily {
+  MTLGPUFamilyApple7 = 1007,
+  MTLGPUFamilyMetal3 = 5001,
+  MTLGPUFamilyMetal4 = 5002,
+};
+
 typedef NSUInteger MTLBarrierScope;
 enum : MTLBarrierScope {
   MTLBarrierScopeBuffers = 1 << 0,
@@ -123,6 +130,7 @@ typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
 @protocol MTLDevice <NSObject>
 @property(readonly) NSString* name;
 @property(readonly) NSUInteger maxThreadgroupMemoryLength;
+- (BOOL)supportsFamily:(MTLGPUFamily)gpuFamily;
 - (nullable id<MTLCommandQueue>)newCommandQueue;
 - (nullable id<MTLBuffer>)newBufferWithLength:(NSUInteger)length
                                       options:(MTLResourceOptions)options;
