@@ -3,6 +3,8 @@
 from metalgen.proposers.protocol import (
     Accepted,
     Attempt,
+    Chat,
+    Conversational,
     Priced,
     Proposer,
     Rejected,
@@ -16,6 +18,8 @@ from metalgen.proposers.registry import default_model, make_proposer
 __all__ = [
     "Accepted",
     "Attempt",
+    "Chat",
+    "Conversational",
     "Priced",
     "Proposer",
     "Rejected",

@@ -6,6 +6,7 @@ role, some want `max_completion_tokens` and others `max_tokens`, some refuse a t
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,15 +34,15 @@ class Dialect:
     limit: str | None = None
     dropped: frozenset[str] = frozenset()
 
-    def messages(self, messages: Sequence[Message]) -> list[dict[str, str]]:
+    def messages(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """The conversation as it is sent."""
-        plain = [{"role": m.role, "content": m.content} for m in messages]
-        if plain[0]["role"] != "system":
-            return plain
+        first, *rest = messages
+        if first.role != "system":
+            return [_plain(message) for message in messages]
         if self.role != "user":
-            return [{**plain[0], "role": self.role}, *plain[1:]]
-        question = f"{plain[0]['content']}\n{plain[1]['content']}"
-        return [{"role": "user", "content": question}, *plain[2:]]
+            return [{**_plain(first), "role": self.role}, *map(_plain, rest)]
+        question = replace(rest[0], content=f"{first.content}\n{rest[0].content}")
+        return [_plain(message) for message in (question, *rest[1:])]
 
     def parameters(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """What is sent besides model and messages."""
@@ -72,3 +73,14 @@ class Dialect:
         if name in _LIMITS and self.limit is None:
             return replace(self, limit=_LIMITS[1 - _LIMITS.index(name)])
         return replace(self, dropped=self.dropped | {name})
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    """A message as the API has it, pictures within it as data URLs."""
+    if not message.pictures:
+        return {"role": message.role, "content": message.content}
+    parts: list[dict[str, Any]] = [{"type": "text", "text": message.content}]
+    for picture in message.pictures:
+        address = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
+        parts.append({"type": "image_url", "image_url": {"url": address}})
+    return {"role": message.role, "content": parts}

@@ -2,57 +2,47 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from metalgen.errors import ProviderError
 from metalgen.problem import Problem
+from metalgen.proposers.blocking import run_blocking
 from metalgen.proposers.dialect import Dialect
 from metalgen.proposers.models import Price
+from metalgen.proposers.patience import RETRIES, Gate, patiently
 from metalgen.proposers.prompts import Message, Prompts
 from metalgen.proposers.protocol import Attempt, Reply
 from metalgen.proposers.service import Service, find_service, request_body
 
 if TYPE_CHECKING:
+    from openai import AsyncOpenAI
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion
 
-_RETRIES = 4  # after 408, 409, 429, 5xx and lost connections, with exponential backoff
 _TIMEOUT = 600.0  # seconds; reasoning models may think for minutes
 
 
-class OpenAIProposer:
-    """Asks `model` where the registry has it, or at `base_url`; see `service.find_service`.
+class OpenAIChat:
+    """A model behind the chat completions API, asked with whole conversations.
 
-    The key comes from the environment; a service of one's own may need none. Neither temperature
-    nor, unless the registry says so, a token limit is sent: reasoning models refuse the one and
-    stop short by the other. What a service refuses to understand is asked again in other words.
-    Raises ProviderError where there is no key.
+    Used within `async with`, which opens and closes its connections. Neither temperature nor,
+    unless the registry says so, a token limit is sent: reasoning models refuse the one and stop
+    short by the other. What a service refuses to understand is asked again in other words; passing
+    failures are waited out as `patience` has it.
     """
 
-    def __init__(
-        self,
-        model: str,
-        base_url: str | None = None,
-        *,
-        prompts: Prompts | None = None,
-        retries: int = _RETRIES,
-        environment: Mapping[str, str] = os.environ,
-    ) -> None:
-        from openai import OpenAI
-
-        self._service = find_service(model, base_url, environment)
-        self._prompts = prompts or Prompts()
+    def __init__(self, service: Service, key: str, *, retries: int = RETRIES) -> None:
+        self._service = service
+        self._key = key
+        self._retries = retries
         self._dialect = Dialect()
-        self._client = OpenAI(
-            api_key=self._service.key(environment),
-            base_url=self._service.base_url,
-            max_retries=retries,
-            timeout=_TIMEOUT,
-        )
+        self._client: AsyncOpenAI | None = None
 
     @property
     def name(self) -> str:
@@ -64,38 +54,120 @@ class OpenAIProposer:
         """What tokens cost; None where that is not known."""
         return self._service.price
 
-    def propose(self, problem: Problem, history: Sequence[Attempt]) -> Reply:
-        """The model's next reply; ProviderError where the service refuses or keeps failing."""
-        messages = self._prompts.conversation(problem, history)
+    @property
+    def service(self) -> str:
+        """Who answers: those with the same share its limits."""
+        return self._service.base_url or "openai"
+
+    @property
+    def has_vision(self) -> bool:
+        """Whether the registry says that it reads pictures."""
+        known = self._service.known
+        return known is not None and known.vision is True
+
+    def request(self, messages: Sequence[Message]) -> str:
+        """What is asked, less the wording for its service: what replies are kept by."""
+        plain = [message.to_json() for message in messages]
+        return json.dumps(
+            {"model": self.name, "messages": plain, **self._service.request}, ensure_ascii=False
+        )
+
+    async def __aenter__(self) -> OpenAIChat:
+        from openai import AsyncOpenAI
+
+        self._client = AsyncOpenAI(
+            api_key=self._key, base_url=self._service.base_url, max_retries=0, timeout=_TIMEOUT
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def ask(self, messages: Sequence[Message], gate: Gate | None = None) -> Reply:
+        """The model's answer; ProviderError where the service refuses or keeps failing."""
         with _service_errors(self._service):
-            answer = self._ask(messages)
+            answer = await self._answer(messages, gate or Gate())
         text = _text(answer, self.name)
         read, written = _tokens(answer.usage)
-        sent = self._dialect.messages(messages)
         return Reply(
             text=text,
-            prompt=json.dumps(sent, ensure_ascii=False),
+            prompt=json.dumps(self._dialect.messages(messages), ensure_ascii=False),
             input_tokens=read,
             output_tokens=written,
             cost=_cost(self.price, read, written),
+            response=answer.model_dump_json(exclude_unset=True),
         )
 
-    def _ask(self, messages: Sequence[Message]) -> ChatCompletion:
+    async def _answer(self, messages: Sequence[Message], gate: Gate) -> ChatCompletion:
         import openai
 
         while True:
-            body = request_body(self._service, self._dialect, messages)
+            dialect = self._dialect
+            body = request_body(self._service, dialect, messages)
             named = {name: body.pop(name) for name in ("model", "messages")}
+            send = functools.partial(self._send, named, body)
             try:
-                answer: ChatCompletion = self._client.chat.completions.create(
-                    **named, extra_body=body
-                )
-                return answer
+                return await patiently(send, gate, self._retries)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                other = self._dialect.after(_refusal(error), body)
+                if self._dialect is not dialect:
+                    continue  # another question, asked meanwhile, has learnt better
+                other = dialect.after(_refusal(error), body)
                 if other is None:
                     raise
                 self._dialect = other  # for the requests to come too
+
+    async def _send(self, named: Mapping[str, Any], rest: Mapping[str, Any]) -> ChatCompletion:
+        assert self._client is not None, "used outside of `async with`"
+        answer: ChatCompletion = await self._client.chat.completions.create(
+            **named, extra_body=rest
+        )
+        return answer
+
+
+class OpenAIProposer:
+    """Asks `model` where the registry has it, or at `base_url`; see `service.find_service`.
+
+    The key comes from the environment; a service of one's own may need none. Raises ProviderError
+    where there is no key.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str | None = None,
+        *,
+        prompts: Prompts | None = None,
+        retries: int = RETRIES,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        service = find_service(model, base_url, environment)
+        self.prompts = prompts or Prompts()
+        self.chat = OpenAIChat(service, service.key(environment), retries=retries)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.chat.name
+
+    @property
+    def price(self) -> Price | None:
+        """What tokens cost; None where that is not known."""
+        return self.chat.price
+
+    def propose(self, problem: Problem, history: Sequence[Attempt]) -> Reply:
+        """The model's next reply; ProviderError where the service refuses or keeps failing."""
+        return run_blocking(self._propose(self.prompts.conversation(problem, history)))
+
+    async def _propose(self, messages: Sequence[Message]) -> Reply:
+        async with self.chat:
+            return await self.chat.ask(messages)
 
 
 def _tokens(usage: CompletionUsage | None) -> tuple[int | None, int | None]:
@@ -137,7 +209,7 @@ def _service_errors(service: Service) -> Iterator[None]:
         ) from error
     except openai.RateLimitError as error:
         raise ProviderError(
-            f"model '{model}': rate limit or quota (429) after {_RETRIES} retries: {_cause(error)}"
+            f"model '{model}': rate limit or quota (429) after {RETRIES} retries: {_cause(error)}"
         ) from error
     except openai.APIStatusError as error:
         raise ProviderError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,11 @@ class Picture:
     name: str
     png: bytes
 
+    @property
+    def sha256(self) -> str:
+        """Hash of the PNG."""
+        return hashlib.sha256(self.png).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -32,6 +38,13 @@ class Message:
     role: Literal["system", "user", "assistant"]
     content: str
     pictures: tuple[Picture, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain objects, pictures by their hashes: they are kept beside."""
+        plain: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.pictures:
+            plain["pictures"] = {each.name: each.sha256 for each in self.pictures}
+        return plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from metalgen.problem import Problem
     from metalgen.proposers.models import Price
+    from metalgen.proposers.patience import Gate
+    from metalgen.proposers.prompts import Message, Prompts
 
 Stage = Literal["reply", "plan", "compile", "launch", "verify"]
 
@@ -17,7 +21,8 @@ Stage = Literal["reply", "plan", "compile", "launch", "verify"]
 class Reply:
     """A proposer's answer: a fenced `metal` block and a fenced `json` block (the plan).
 
-    `cost` is in US dollars; it and the counts are None where they are not known.
+    `cost` is in US dollars; it and the counts are None where they are not known. `response` is what
+    a service answered, as it came.
     """
 
     text: str
@@ -25,6 +30,7 @@ class Reply:
     input_tokens: int | None = 0
     output_tokens: int | None = 0
     cost: float | None = 0.0
+    response: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +108,64 @@ class Priced(Protocol):
     @property
     def price(self) -> Price | None:
         """What tokens cost; None where that is not known."""
+        ...
+
+
+class Chat(Protocol):
+    """A language model that answers conversations; open within `async with`."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def price(self) -> Price | None:
+        """What tokens cost; None where that is not known."""
+        ...
+
+    @property
+    def service(self) -> str:
+        """Who answers: those with the same share its limits."""
+        ...
+
+    @property
+    def has_vision(self) -> bool:
+        """Whether it reads pictures."""
+        ...
+
+    def request(self, messages: Sequence[Message]) -> str:
+        """What is asked, as text: what replies are kept by."""
+        ...
+
+    async def ask(self, messages: Sequence[Message], gate: Gate | None = None) -> Reply:
+        """The answer; `gate` says how many may ask at once. Raises ProviderError."""
+        ...
+
+    async def __aenter__(self) -> Chat:
+        """Open its connections."""
+        ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close them."""
+        ...
+
+
+@runtime_checkable
+class Conversational(Protocol):
+    """A proposer whose replies are a language model's: asked side by side, shown contexts."""
+
+    @property
+    def chat(self) -> Chat:
+        """The model."""
+        ...
+
+    @property
+    def prompts(self) -> Prompts:
+        """What it is sent."""
         ...
