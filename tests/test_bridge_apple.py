@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from apple.protocols import read_protocols
 
-from apple import build, references
+from apple import build, references, soft_mps
 
 METAL = (build.HERE / "include" / "Metal" / "Metal.h").read_text()
 MACOS = ("-target", "aarch64-macos.14.0", "-fobjc-arc", "-fblocks", "-std=c++20")
@@ -195,3 +195,36 @@ def test_torchs_functions_are_spelled_as_its_headers_mangle_them(tmp_path):
     subprocess.run([*build.zig("clang"), *target], check=True)
     called = set(re.findall(r"_(_ZN(?:5torch|2at)\w+)", assembly.read_text()))
     assert set(looked_up) == called
+
+
+CHECKERS = "-analyzer-checker=core,cplusplus,osx.cocoa,nullability"
+LEAKY = """
+#import <Foundation/Foundation.h>
+int length_of(const char* text) {
+  NSString* copy = [[NSString alloc] initWithBytes:text length:1 encoding:NSUTF8StringEncoding];
+  return copy.length;
+}
+"""
+
+
+def analysed(source, out, *flags) -> str:
+    """What clang's static analyser, its Cocoa checkers included, says of a file."""
+    flags = [flag for flag in (*build.OBJECTIVE_CPP, *flags) if flag != "-Werror"]
+    analyse = ("--analyze", "--analyzer-output", "text", "-Xclang", CHECKERS)
+    command = [*build.zig("clang"), *flags, *analyse, str(source), "-o", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("source", build.BACKEND, ids=lambda path: path.name)
+def test_the_static_analyser_finds_nothing(source, tmp_path):
+    soft_mps.need_linux()
+    assert analysed(source, tmp_path / "out", build.ARC) == ""
+
+
+def test_the_static_analyser_would_find_a_leak(tmp_path):
+    soft_mps.need_linux()
+    (tmp_path / "leaky.mm").write_text(LEAKY)
+    found = analysed(tmp_path / "leaky.mm", tmp_path / "out")  # without ARC
+    assert "Potential leak of an object stored into 'copy' [osx.cocoa.RetainCount]" in found
