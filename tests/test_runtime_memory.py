@@ -183,6 +183,22 @@ def test_a_matrix_is_loaded_from_and_stored_to_its_place(element, transpose):
     assert target.astype(np.float64).sum() == block.astype(np.float64).sum()
 
 
+@pytest.mark.parametrize("element", ELEMENTS)
+@pytest.mark.parametrize("strides", [(1, 24), (24, 1), (2, 25)])
+def test_a_matrix_is_loaded_and_stored_by_strides(element, strides):
+    memory = np.arange(20 * 24).astype(ELEMENTS[element][0])
+    extents, origin = np.array([24, 20], np.int64), np.array([5, 3], np.int64)
+    arguments = extents, np.array(strides, np.int64), origin
+    loaded = call(f"{MATRIX}_load_strided.v64{element}.p1{element}", memory, *arguments)
+    columns, rows = np.meshgrid(5 + np.arange(8), 3 + np.arange(8))
+    places = columns * strides[0] + rows * strides[1]
+    assert (loaded.reshape(8, 8) == memory[places]).all()
+    target = np.zeros_like(memory)
+    call(f"{MATRIX}_store_strided.v64{element}.p1{element}", loaded, target, *arguments)
+    assert (target[places] == memory[places]).all()
+    assert target.astype(np.float64).sum() == memory[places].astype(np.float64).sum()
+
+
 def test_a_filled_matrix_holds_one_value_and_a_diagonal_one_zeros_beside_it():
     assert (call(f"{MATRIX}_init_filled.v64f32.f32", np.array([2.5], np.float32)) == 2.5).all()
     diagonal = call(f"{MATRIX}_init_diag.v64f16.f16", np.array([2.5], np.float16))

@@ -36,6 +36,11 @@ _THREADGROUP_VARIABLE = re.compile(
     re.MULTILINE,
 )
 _NO_INITIALIZERS = re.compile(r"^@llvm\.global_ctors = appending global \[0 x .*\n", re.MULTILINE)
+# From macOS 26 on matrices come from memory by extents, strides and origin, under the old name.
+_STRIDED_MATRIX = re.compile(
+    r"(@air\.simdgroup_matrix_8x8_(?:load|store))(\.[\w.]+\([^\n]*?"
+    r"<2 x i64>[^\n(]*?, <2 x i64>[^\n(]*?, <2 x i64>)"
+)
 # What MetalPerformancePrimitives' templates call: products of cooperative tensors.
 _TENSOR_OPERATION = re.compile(r"@__tensorops_impl_")
 # Calls that threads make together must keep their place in the control flow.
@@ -65,6 +70,7 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
     """
     text = _disassembled(bitcode)
     dump.write("air", text)
+    text = _STRIDED_MATRIX.sub(r"\1_strided\2", text)
     signature = read_signature(metadata_nodes(text), kernel)
     text = _simplified(set_function_constants(text, constants), kernel)
     dump.write("prepared", text)

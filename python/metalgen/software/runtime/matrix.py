@@ -7,7 +7,7 @@ memory, before any transposition.
 
 from __future__ import annotations
 
-from metalgen.software.runtime.ir import Code, Function, Type, Value, constant
+from metalgen.software.runtime.ir import Code, Function, Type, Value, constant, vector_constant
 from metalgen.software.runtime.rounding import narrow, widen
 
 _SIDE = 8
@@ -15,6 +15,7 @@ _CELLS = [(row, column) for row in range(_SIDE) for column in range(_SIDE)]
 _TRANSPOSED = [column * _SIDE + row for row, column in _CELLS]
 _POINTER = Type("ptr")
 _MEMORY = (_POINTER, Type("i64"), Type("i64", 2), Type("i1"))  # elements per row, origin, transpose
+_STRIDED = (_POINTER, *(Type("i64", 2),) * 3)  # extents, strides, origin; of columns, then of rows
 
 
 def _multiply_accumulate(code: Code, arguments: list[Value], result: Type) -> Value:
@@ -67,6 +68,45 @@ def _store(code: Code, arguments: list[Value]) -> None:
         code.do(f"store {row.type.ir} {row.text}, ptr {address.text}, {align}")
 
 
+def _cell_pointers(code: Code, arguments: list[Value], element: Type) -> list[Value]:
+    """Where each cell lies, given what macOS 26 passes; a transposed matrix swaps its strides."""
+    pointer, _, strides, origin = arguments
+    products = []
+    for cells in ([column for _, column in _CELLS], [row for row, _ in _CELLS]):
+        which = int(bool(products))
+        places = code.binary(
+            "add",
+            code.splat(code.extract(origin, which), len(cells)),
+            vector_constant(cells, "i64"),
+        )
+        stride = code.splat(code.extract(strides, which), len(cells))
+        products.append(code.binary("mul", places, stride))
+    offsets = code.binary("add", *products)
+    return [
+        code.let(
+            f"getelementptr {element.ir}, ptr {pointer.text}, i64 {code.extract(offsets, i).text}",
+            _POINTER,
+        )
+        for i in range(len(_CELLS))
+    ]
+
+
+def _load_strided(code: Code, arguments: list[Value], matrix: Type) -> Value:
+    element = Type(matrix.element)
+    result = Value("poison", matrix)
+    for i, address in enumerate(_cell_pointers(code, arguments, element)):
+        cell = code.let(f"load {element.ir}, ptr {address.text}", element)
+        result = code.insert(result, cell, i)
+    return result
+
+
+def _store_strided(code: Code, arguments: list[Value]) -> None:
+    matrix, *memory = arguments
+    element = Type(matrix.type.element)
+    for i, address in enumerate(_cell_pointers(code, memory, element)):
+        code.do(f"store {element.ir} {code.extract(matrix, i).text}, ptr {address.text}")
+
+
 def _filled(code: Code, arguments: list[Value]) -> Value:
     return code.splat(arguments[0], _SIDE * _SIDE)
 
@@ -88,6 +128,10 @@ def matrix_function(name: str, suffixes: tuple[Type, ...]) -> Function | None:
         return Function(_MEMORY, matrix, lambda c, a: _load(c, a, matrix), pure=False)
     if name == "store":
         return Function((matrix, *_MEMORY), None, _store, pure=False)
+    if name == "load_strided":
+        return Function(_STRIDED, matrix, lambda c, a: _load_strided(c, a, matrix), pure=False)
+    if name == "store_strided":
+        return Function((matrix, *_STRIDED), None, _store_strided, pure=False)
     if name in ("init_filled", "init_diag"):
         body = _filled if name == "init_filled" else _diagonal
         return Function((Type(matrix.element),), matrix, body)

@@ -39,10 +39,10 @@ def lower_matrix(lanes: Lanes, call: Instruction, operands: list[Held], mask: Ma
     if operation in ("init_filled", "init_diag"):
         arguments = [(str(o.type), _uniform(lanes, o, mask)) for o in operands]
         return _fragments(lanes, call.type, lanes.builder.call(runtime, str(call.type), arguments))
-    if operation == "load":
+    if operation in ("load", "load_strided"):
         arguments = [(str(o.type), _uniform(lanes, o, mask)) for o in operands]
         return _fragments(lanes, call.type, lanes.builder.call(runtime, str(call.type), arguments))
-    if operation == "store":
+    if operation in ("store", "store_strided"):
         rest = [(str(o.type), _uniform(lanes, o, mask)) for o in operands[1:]]
         lanes.builder.call(runtime, "void", [_row_major(lanes, operands[0]), *rest])
         return None
