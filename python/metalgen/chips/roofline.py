@@ -16,7 +16,7 @@ from metalgen.chips.database import Chip, Rates, rates
 Bound = Literal["compute", "memory", "cache", "threadgroup memory", "latency"]
 
 _SCHEDULERS = 4  # of a core; each issues for one SIMD-group at a time
-_RESIDENT_THREADS = 1024  # of a core at once, where registers do not limit them further
+_RESIDENT_THREADS = 2048  # of a core at once: 768 to 3072, as registers allow (metal-benchmarks)
 _CORE_THREADGROUP_BYTES = 65536  # what a core's threadgroups share
 _SLC_MIB = 8.0  # the smallest known, for chips whose cache is unknown
 
@@ -25,9 +25,10 @@ _SLC_MIB = 8.0  # the smallest known, for chips whose cache is unknown
 class Work:
     """What one dispatch does.
 
-    `instructions` are those of whole SIMD-groups, by the names of `Rates`; bytes are those that all
-    threads ask for. `line_bytes` counts whole cache lines for every access of a SIMD-group,
-    `footprint` every byte once.
+    `instructions` are those of whole SIMD-groups, by the names of `Rates`. `line_bytes` counts
+    whole cache lines for every access of a SIMD-group to device memory, `fresh_bytes` those of them
+    that its threadgroup has not just used, `footprint` every byte once; `threadgroup_bytes` counts
+    once what lanes share.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Work:
     instructions: dict[str, float]
     flops: float
     line_bytes: float
+    fresh_bytes: float
     footprint: float
     threadgroup_bytes: float
     serial_instructions: float  # of one SIMD-group, one after the other
@@ -129,7 +131,10 @@ def _dispatch(work: Work, machine: _Machine) -> Estimate:
     parts: dict[Bound, float] = {
         "compute": issue / (_SCHEDULERS * per_second),
         "memory": dram / machine.bandwidth,
-        "cache": work.line_bytes / (moved.l2_bytes_per_cycle.value * per_second),
+        "cache": max(
+            work.line_bytes / (moved.threadgroup_bytes_per_cycle.value * per_second),
+            work.fresh_bytes / (moved.l2_bytes_per_cycle.value * per_second),
+        ),
         "threadgroup memory": work.threadgroup_bytes
         / (moved.threadgroup_bytes_per_cycle.value * per_second),
         "latency": _latency(work, machine),
@@ -152,16 +157,18 @@ def _dram_bytes(work: Work, machine: _Machine) -> float:
     if work.footprint <= 0:
         return 0.0
     missed = 1 - min(1.0, machine.slc / work.footprint)
-    return work.footprint + max(0.0, work.line_bytes - work.footprint) * missed
+    return work.footprint + max(0.0, work.fresh_bytes - work.footprint) * missed
 
 
 def _latency(work: Work, machine: _Machine) -> float:
     """Rounds of threadgroups, each as long as one SIMD-group takes alone."""
     waits = machine.rates
-    memory = waits.slc_nanoseconds if work.footprint <= machine.slc else waits.dram_nanoseconds
+    far = waits.slc_nanoseconds if work.footprint <= machine.slc else waits.dram_nanoseconds
+    share = min(1.0, work.fresh_bytes / work.line_bytes) if work.line_bytes else 0.0
+    load = share * far.value + (1 - share) * waits.l1_nanoseconds.value
     one = (
         work.serial_instructions * waits.arithmetic_latency_cycles.value / machine.hertz
-        + work.serial_loads * memory.value * 1e-9
+        + work.serial_loads * load * 1e-9
     )
     resident = max(1, _RESIDENT_THREADS // max(1, work.threads_per_threadgroup))
     if work.threadgroup_memory:

@@ -31,6 +31,8 @@ def chips(
         print(json.dumps([_as_json(chip) for chip in wanted], indent=2))
         return
     console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # for whoever reads the pipe, nothing is to be cut
     console.print(_list(wanted) if name is None else _figures(wanted[0]))
     if name is None:
         console.print(

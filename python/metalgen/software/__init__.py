@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from metalgen.errors import UnsupportedError
 from metalgen.software import native_cache, runtime
@@ -17,6 +17,9 @@ from metalgen.software.scheduler import lower_to_coroutines
 from metalgen.software.simdgroup import lower_to_simdgroups
 from metalgen.software.simdgroup.cfg import Graph
 from metalgen.software.threads import lower_to_loops
+
+if TYPE_CHECKING:
+    from metalgen.software.counting import Counting
 
 __all__ = ["NativeKernel", "Strands", "Variant", "translate"]
 
@@ -33,15 +36,22 @@ def translate(
     *,
     variant: Variant = "any",
     strands: Strands = "simdgroup",
+    counting: Counting | None = None,
 ) -> NativeKernel:
     """Host code that runs one threadgroup of `kernel`; docs/architecture.md says how.
 
-    Function constants are given by index or name. Raises MetallibError for bitcode that cannot
-    be read, LaunchError for wrong function constants, UnsupportedError with the name of the
-    feature for what cannot run here.
+    Function constants are given by index or name. With `counting` the code counts what it does,
+    and is not kept. Raises MetallibError for bitcode that cannot be read, LaunchError for wrong
+    function constants, UnsupportedError with the name of the feature for what cannot run here.
     """
     given = constants or {}
     dump = Dump.of(kernel)
+    if counting is not None:
+        prepared = prepare(bitcode, kernel, given, dump)
+        require_plain_recursion(prepared)
+        counting.instrument(kernel, prepared.module, prepared.function)
+        text = _lower(prepared, variant, strands, dump)
+        return load_object(compile_object(text, dump), prepared.memory)
     key = native_cache.key(bitcode, kernel, given, variant, strands)
     found = None if dump.enabled else native_cache.load(key)
     if found is None:

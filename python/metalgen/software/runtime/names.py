@@ -35,6 +35,7 @@ from metalgen.software.runtime.memory import (
 )
 from metalgen.software.runtime.mixing import mixing_function
 from metalgen.software.runtime.simdgroup import Shape, simdgroup_function
+from metalgen.software.runtime.tally import tally_function
 
 _WIDE = "v32."
 _ROW_MAJOR = "rowmajor."
@@ -91,7 +92,8 @@ def _wide(name: str) -> Function | None:
 
 def _simdgroup(name: str) -> Function | None:
     stem, sign, suffix = _stem_sign_suffix(name)
-    return simdgroup_function(stem, sign, _type(suffix) if suffix else None)
+    counting = tally_function(stem)
+    return counting or simdgroup_function(stem, sign, _type(suffix) if suffix else None)
 
 
 def _stem_sign_suffix(name: str) -> tuple[str, str, str]:
