@@ -20,6 +20,8 @@ _SUMMARIES = {
     "prompt": "Print what a model would be sent for a problem.",
     "bench": "Run many problems and print a table.",
     "figures": "Print the figures of a kept run.",
+    "report": "Write a kept run as one HTML page.",
+    "trace": "Write a kept run's time as a trace for Chrome or Perfetto.",
     "models": "List the models that metalgen knows, their prices, and which have a key.",
     "build": "Compile Metal sources to one metallib.",
     "inspect": "Show the kernels of a metallib, or of a library that holds one.",

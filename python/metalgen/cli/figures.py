@@ -158,7 +158,7 @@ def _level_cells(each: Figures) -> list[str]:
 
 def _contexts(summary: Summary) -> Table:
     table = _table("", "solved", "faster", "geo. mean", "of correct", "cost")
-    for context, part in summary.contexts.items():
+    for context, part in summary.contexts.items() if len(summary.contexts) > 1 else ():
         overall = part.overall
         table.add_row(
             escape(context),

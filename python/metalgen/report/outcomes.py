@@ -82,11 +82,15 @@ def outcomes_of(problems: Iterable[ProblemRow], attempts: Sequence[AttemptRow]) 
     ]
 
 
-def of_column(outcomes: Iterable[Outcome], column: Column) -> list[Outcome]:
-    """The same problems' outcomes with one column's attempts alone."""
-    return [
-        Outcome(o.problem, tuple(a for a in o.attempts if column_of(a) == column)) for o in outcomes
-    ]
+def narrowed(
+    outcomes: Iterable[Outcome], model: str | None = None, context: str | None = None
+) -> list[Outcome]:
+    """The same problems' outcomes with one model's attempts alone, or with one context's."""
+
+    def belongs(attempt: AttemptRow) -> bool:
+        return model in (None, attempt.model) and context in (None, attempt.context)
+
+    return [Outcome(o.problem, tuple(filter(belongs, o.attempts))) for o in outcomes]
 
 
 def levels_of(outcomes: Iterable[Outcome]) -> tuple[int | None, ...]:

@@ -15,11 +15,11 @@ from metalgen.report.outcomes import (
     columns_of,
     controls_of,
     levels_of,
-    of_column,
+    narrowed,
     outcomes_of,
 )
 from metalgen.report.swarm import BestOf, best_of
-from metalgen.runs import AttemptRow, ProblemRow, RunInfo, RunRecords
+from metalgen.runs import AttemptRow, Job, ProblemRow, RunInfo, RunRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Part:
 class Summary:
     """A run in figures.
 
-    `contexts` holds, where there are several, the best of all models with each context. `together`
-    is the best of all columns.
+    `models` holds the best of each model's columns, `contexts` the best of all models with each
+    context, `together` the best of all columns.
     """
 
     info: RunInfo
@@ -45,6 +45,7 @@ class Summary:
     controls: Mapping[str, str | None]
     columns: Mapping[Column, Part]
     together: Part
+    models: Mapping[str, Part]
     contexts: Mapping[str, Part]
     swarm: BestOf | None
 
@@ -107,20 +108,37 @@ class Summary:
 
 def summarise(records: RunRecords) -> Summary:
     """Every figure of a run."""
-    problems, attempts = records.problems(), records.attempts()
     jobs = [row.job for row in records.jobs()]
+    return _summary(records.info, records.problems(), records.attempts(), jobs)
+
+
+def within(summary: Summary, context: str) -> Summary:
+    """The same run as if it had been made with one context alone."""
+    attempts = tuple(a for a in summary.attempts if a.context == context)
+    jobs = [Job("", column.model, context) for column in summary.columns]
+    return _summary(summary.info, summary.problems, attempts, jobs)
+
+
+def _summary(
+    info: RunInfo,
+    problems: tuple[ProblemRow, ...],
+    attempts: tuple[AttemptRow, ...],
+    jobs: Sequence[Job],
+) -> Summary:
     outcomes = outcomes_of(problems, attempts)
     columns = columns_of([*jobs, *(attempt.job for attempt in attempts)])
-    contexts = list(dict.fromkeys(column.context for column in columns))
+    models = dict.fromkeys(column.model for column in columns)
+    contexts = dict.fromkeys(column.context for column in columns)
     return Summary(
-        info=records.info,
+        info=info,
         problems=problems,
         attempts=attempts,
         outcomes=tuple(outcomes),
         controls=controls_of(problems, attempts),
-        columns={column: part_of(of_column(outcomes, column)) for column in columns},
+        columns={c: part_of(narrowed(outcomes, c.model, c.context)) for c in columns},
         together=part_of(outcomes),
-        contexts={c: part_of(_in_context(outcomes, c)) for c in contexts if len(contexts) > 1},
+        models={m: part_of(narrowed(outcomes, model=m)) for m in models},
+        contexts={c: part_of(narrowed(outcomes, context=c)) for c in contexts},
         swarm=best_of(outcomes, columns),
     )
 
@@ -132,12 +150,6 @@ def part_of(outcomes: Sequence[Outcome]) -> Part:
         overall=figures_of(outcomes),
         levels={level: figures_of(at_level(outcomes, level)) for level in levels},
     )
-
-
-def _in_context(outcomes: Sequence[Outcome], context: str) -> list[Outcome]:
-    return [
-        Outcome(o.problem, tuple(a for a in o.attempts if a.context == context)) for o in outcomes
-    ]
 
 
 def _part_json(part: Part) -> dict[str, Any]:

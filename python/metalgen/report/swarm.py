@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metalgen.report.figures import speeds_of
-from metalgen.report.outcomes import Column, Outcome, column_of, of_column
+from metalgen.report.outcomes import Column, Outcome, column_of, narrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,10 @@ def best_of(outcomes: Sequence[Outcome], columns: Sequence[Column]) -> BestOf | 
     if len(columns) < 2 or not outcomes:
         return None
     winners = {o.problem.name: column_of(best) for o in outcomes if (best := o.best) is not None}
-    singles = {column: _geometric_mean(of_column(outcomes, column)) for column in columns}
+    singles = {
+        column: _geometric_mean(narrowed(outcomes, column.model, column.context))
+        for column in columns
+    }
     best_single = max(columns, key=lambda column: singles[column])
     return BestOf(
         winners=winners,
