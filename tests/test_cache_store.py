@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from metalgen.cache import Cache, CacheUse, cache_directory
+from metalgen.cache import Cache, CacheUse, cache_directory, tree_hash
 from metalgen.files import TEMPORARY_PREFIX, write_whole
 
 
@@ -226,3 +226,28 @@ def test_a_written_file_has_the_permissions_of_any_other(tmp_path):
     write_whole(tmp_path / "ours", b"1")
     (tmp_path / "theirs").write_bytes(b"1")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "theirs").stat().st_mode
+
+
+def test_a_tree_hashes_as_its_names_and_contents_do_wherever_it_lies(tmp_path, monkeypatch):
+    monkeypatch.setenv("METALGEN_CACHE_DIR", str(tmp_path / "cache"))
+    for where in ("one", "two"):
+        (tmp_path / where / "src" / "__pycache__").mkdir(parents=True)
+        (tmp_path / where / "src" / "a.h").write_text("a")
+        (tmp_path / where / "src" / "b.txt").write_text(where)
+        (tmp_path / where / "src" / "__pycache__" / "a.h").write_text(where)
+    one, two = tmp_path / "one" / "src", tmp_path / "two" / "src"
+    assert tree_hash(one, suffixes=(".h",)) == tree_hash(two, suffixes=(".h",))
+    assert tree_hash(one) != tree_hash(two)
+
+
+def test_a_tree_hashes_anew_when_a_file_of_the_same_size_and_time_replaces_another(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("METALGEN_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "src").mkdir()
+    path = tmp_path / "src" / "a.h"
+    path.write_text("a")
+    before, status = tree_hash(tmp_path / "src"), path.stat()
+    path.write_text("b")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert tree_hash(tmp_path / "src") != before

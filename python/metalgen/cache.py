@@ -155,3 +155,38 @@ def cache_directory() -> Path:
         return Path(base or Path.home() / ".cache") / "metalgen"
     except RuntimeError:
         return Path(os.devnull)  # no home directory: nothing can be kept
+
+
+def tree_hash(*roots: Path, suffixes: tuple[str, ...] = ("",)) -> str:
+    """The hash of all files under `roots` with such names: of their paths and contents.
+
+    Contents are read once: the cache keeps the hash by what the file system says of the files.
+    """
+    files = [
+        found for root in roots for found in _tree(root, root.name) if found[0].endswith(suffixes)
+    ]
+    stamp = [
+        (name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+        for name, _, status in files
+    ]
+    cache = Cache(cache_directory())
+    key = hashlib.sha256(f"tree {stamp}".encode()).hexdigest()
+    known = cache.get(key)
+    if known is not None:
+        return known.decode()
+    digest = hashlib.sha256()
+    for name, path, _ in files:
+        digest.update(name.encode() + b"\0" + hashlib.sha256(Path(path).read_bytes()).digest())
+    cache.put(key, digest.hexdigest().encode())
+    return digest.hexdigest()
+
+
+def _tree(root: str | Path, name: str) -> Iterator[tuple[str, str, os.stat_result]]:
+    """(name, path, status) of every file, in an order that does not depend on the file system."""
+    with os.scandir(root) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_file():
+            yield f"{name}/{entry.name}", entry.path, entry.stat()
+        elif entry.name != "__pycache__" and entry.is_dir():
+            yield from _tree(entry.path, f"{name}/{entry.name}")

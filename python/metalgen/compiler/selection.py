@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from metalgen.air import Function, Metallib, write_metallib
+from metalgen.cache import tree_hash
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.source import Source
 from metalgen.compiler.toolchain import find_zig
@@ -93,13 +93,7 @@ def _check_distinct(functions: Sequence[Function]) -> None:
 def _package_hash() -> str:
     """The hash of metalgen's compiler and its headers."""
     package = Path(__file__).parent
-    files = [*package.rglob("*"), *(package.parent / "air").glob("*.py")]
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(str(path.relative_to(package.parent)).encode() + b"\0")
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    return tree_hash(package, package.parent / "air")
 
 
 @functools.cache

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from metalgen.cache import Cache, cache_directory
+from metalgen.cache import Cache, cache_directory, tree_hash
 from metalgen.software import target
 from metalgen.software.function_constants import Constants
 from metalgen.software.ir.passes import ThreadgroupMemory
 
 _HEADER = struct.Struct("<QI")  # the bytes and alignment of threadgroup memory
-_SOURCES = ("*.py", "*.cpp", "*.h", "*.zip")
+_SOURCES = (".py", ".cpp", ".h", ".zip")
 
 
 def key(bitcode: bytes, kernel: str, constants: Constants, *choices: str) -> str:
@@ -45,8 +45,5 @@ def save(name: str, code: bytes, memory: ThreadgroupMemory) -> None:
 @functools.cache
 def _translator() -> str:
     """A digest of this package's sources and of LLVM's version."""
-    digest = hashlib.sha256(str(llvm.llvm_version_info).encode())
-    root = Path(__file__).parent
-    for path in sorted(found for pattern in _SOURCES for found in root.rglob(pattern)):
-        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return digest.hexdigest()
+    version = str(llvm.llvm_version_info)
+    return f"{version} {tree_hash(Path(__file__).parent, suffixes=_SOURCES)}"
