@@ -5,13 +5,9 @@ The wheel holds what Apple's compiler made and the headers it was made from.
 
 from __future__ import annotations
 
-import os
-import zipfile
-from pathlib import Path
-
 import pytest
 import torch
-from apple_metallib import _wheel, apple_metallib
+from apple_metallib import apple_metallib, kernel_headers
 
 import metalgen
 from metalgen.air import Metallib
@@ -165,14 +161,8 @@ SOURCES = {
 
 
 @pytest.fixture(scope="module")
-def headers(tmp_path_factory):
-    root = Path(os.environ.get("METALGEN_CACHE_DIR") or Path.home() / ".cache" / "metalgen")
-    directory = tmp_path_factory.mktemp("mlx")
-    with zipfile.ZipFile(_wheel(root)) as archive:
-        for member in archive.namelist():
-            if member.startswith(f"mlx/include/{KERNELS}/"):
-                archive.extract(member, directory)
-    return directory / "mlx" / "include"
+def headers():
+    return kernel_headers()
 
 
 def library(family, headers):

@@ -37,14 +37,12 @@
 // function.
 #define __METAL_CALL_1(FUNCTION, NAME, FAST)                                             \
   METAL_FUNC float FUNCTION(float x) { return __metal_##NAME(x, FAST); }                 \
-  METAL_FUNC half FUNCTION(half x) { return __metal_##NAME(x, FAST); }                   \
   template <typename V, typename R = __metal_real_t<V>>                                  \
   METAL_FUNC R FUNCTION(V x) {                                                           \
     return R(__metal_native(), __metal_##NAME(R(x).__v, FAST));                          \
   }
 #define __METAL_CALL_2(FUNCTION, NAME, FAST)                                             \
   METAL_FUNC float FUNCTION(float x, float y) { return __metal_##NAME(x, y, FAST); }     \
-  METAL_FUNC half FUNCTION(half x, half y) { return __metal_##NAME(x, y, FAST); }        \
   template <typename V, typename W, typename R = __metal_real_t<V, W>>                   \
   METAL_FUNC R FUNCTION(V x, W y) {                                                      \
     return R(__metal_native(), __metal_##NAME(R(x).__v, R(y).__v, FAST));                \
@@ -53,15 +51,23 @@
   METAL_FUNC float FUNCTION(float x, float y, float z) {                                 \
     return __metal_##NAME(x, y, z, FAST);                                                \
   }                                                                                      \
-  METAL_FUNC half FUNCTION(half x, half y, half z) { return __metal_##NAME(x, y, z, FAST); } \
   template <typename V, typename W, typename X, typename R = __metal_real_t<V, W, X>>    \
   METAL_FUNC R FUNCTION(V x, W y, X z) {                                                 \
     return R(__metal_native(), __metal_##NAME(R(x).__v, R(y).__v, R(z).__v, FAST));      \
   }
 
+// fast:: and precise:: know float alone: a half becomes one, and so does the result.
+#define __METAL_HALF_1(FUNCTION, NAME, FAST)                                             \
+  METAL_FUNC half FUNCTION(half x) { return __metal_##NAME(x, FAST); }
+#define __METAL_HALF_2(FUNCTION, NAME, FAST)                                             \
+  METAL_FUNC half FUNCTION(half x, half y) { return __metal_##NAME(x, y, FAST); }
+#define __METAL_HALF_3(FUNCTION, NAME, FAST)                                             \
+  METAL_FUNC half FUNCTION(half x, half y, half z) { return __metal_##NAME(x, y, z, FAST); }
+
 #define __METAL_CALLS(ARITY, FUNCTION, NAME)                                             \
   namespace metal {                                                                      \
   __METAL_CALL_##ARITY(FUNCTION, NAME, __METAL_MAYBE_FAST_MATH__)                        \
+  __METAL_HALF_##ARITY(FUNCTION, NAME, __METAL_MAYBE_FAST_MATH__)                        \
   namespace fast {                                                                       \
   __METAL_CALL_##ARITY(FUNCTION, NAME, true)                                             \
   }                                                                                      \

@@ -1,0 +1,168 @@
+"""One case for two compilers: Apple's kernel against PyTorch, then ours against Apple's."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from apple_metallib import apple_metallib, kernel_headers
+from torch import Tensor
+
+import metalgen
+from metalgen.compiler import CompileOptions
+
+Size = int | tuple[int, ...]
+
+METAL = {
+    torch.float32: "float",
+    torch.float16: "half",
+    torch.bfloat16: "bfloat16_t",
+    torch.int32: "int",
+    torch.uint32: "uint",
+    torch.int64: "int64_t",
+    torch.uint8: "uint8_t",
+    torch.bool: "bool",
+    torch.complex64: "complex64_t",
+}
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+# One rounding to the type, and a few more in float.
+ROUNDING = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3, torch.complex64: 2e-6}
+
+_KERNELS = "mlx/backend/metal/kernels"
+_PRELUDE = (
+    "#include <metal_stdlib>",
+    "#include <metal_simdgroup>",
+    "using namespace metal;",
+    "#define instantiate(name, ...) "
+    "template [[host_name(name)]] [[kernel]] decltype(__VA_ARGS__) __VA_ARGS__;",
+)
+_UNWRITTEN = 77  # what outputs hold before
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a kernel is given, by buffer index, and what it then must have written."""
+
+    arguments: Mapping[int, object]
+    expected: Mapping[int, Tensor]
+    group_size: Size = 64
+    threads: Size | None = None
+    groups: Size | None = None
+    constants: Mapping[str, int | float | bool] = field(default_factory=dict)
+    tolerance: float = 0.0  # relative, and absolute for values around 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kernel of Apple's: how our compiler instantiates it, and one launch."""
+
+    ours: str  # "template<arguments>"; empty where the source is not in the wheel
+    launch: Callable[[], Launch]
+    same_bits: bool = True  # false where the compilers may order or fuse operations differently
+
+
+@dataclass(frozen=True)
+class Family:
+    """Kernels that the same headers instantiate."""
+
+    headers: Sequence[str]
+    cases: Mapping[str, Case]
+    extra: str = ""  # Metal to stand between the headers and the instances
+
+    @functools.cached_property
+    def ours(self) -> metalgen.Library:
+        """Our compiler's build of every kernel here, from the same headers."""
+        lines = [*_PRELUDE, *(f'#include "{_KERNELS}/{header}"' for header in self.headers)]
+        lines.append(self.extra)
+        lines += [f'instantiate("{n}", {c.ours})' for n, c in self.cases.items() if c.ours]
+        return metalgen.compile_shader(
+            "\n".join(lines),
+            include_dirs=[kernel_headers()],
+            options=CompileOptions(math="safe"),  # as these kernels were compiled
+        )
+
+    def check(self, name: str) -> None:
+        """Apple's kernel computes what is expected, and ours the same as Apple's."""
+        case = self.cases[name]
+        launch = case.launch()
+        results = run(apple(), name, launch)
+        for index, expected in launch.expected.items():
+            assert_close(results[index], expected, launch.tolerance)
+        if case.ours:
+            compare(run(self.ours, name, launch), results, launch, case.same_bits)
+
+    def check_ours(self, name: str) -> None:
+        """Our build computes what is expected: for kernels that MLX compiles when it needs them."""
+        launch = self.cases[name].launch()
+        results = run(self.ours, name, launch)
+        for index, expected in launch.expected.items():
+            assert_close(results[index], expected, launch.tolerance)
+
+
+@functools.cache
+def apple() -> metalgen.Library:
+    """Every kernel that Apple's compiler made for MLX."""
+    return metalgen.load_metallib(apple_metallib())
+
+
+def run(library: metalgen.Library, name: str, launch: Launch) -> dict[int, Tensor]:
+    """The outputs after one launch, by buffer index."""
+    kernel = library.kernel(name)
+    outputs = {index: _unwritten(expected) for index, expected in launch.expected.items()}
+    given = {**launch.arguments, **outputs}
+    indices = sorted({argument.index for argument in kernel.info.buffers})
+    assert set(given) <= set(indices), f"{name} has buffers {indices}, not {sorted(given)}"
+    kernel(
+        *(_plain(given.get(index)) for index in indices),
+        threads=launch.threads,
+        threadgroups=launch.groups,
+        group_size=launch.group_size,
+        constants=launch.constants or None,
+    )
+    return outputs
+
+
+def _unwritten(expected: Tensor) -> Tensor:
+    value = True if expected.dtype == torch.bool else _UNWRITTEN
+    return torch.full(expected.shape, value, dtype=expected.dtype)
+
+
+def _plain(argument: object) -> object:
+    """Complex numbers are structs of two floats to Metal."""
+    is_complex = isinstance(argument, Tensor) and argument.is_complex()
+    return torch.view_as_real(argument) if is_complex else argument
+
+
+def assert_close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+def compare(
+    ours: Mapping[int, Tensor], theirs: Mapping[int, Tensor], launch: Launch, same_bits: bool
+) -> None:
+    """Bit for bit, or within the rounding that the launch allows."""
+    for index, expected in theirs.items():
+        if same_bits:
+            assert torch.equal(_bits(ours[index]), _bits(expected)), f"buffer {index} differs"
+        else:
+            assert_close(ours[index], expected, launch.tolerance)
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """Equal NaNs compare equal as integers."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
+    whole = {2: torch.int16, 4: torch.int32}
+    return tensor.view(whole[tensor.element_size()]) if tensor.is_floating_point() else tensor
+
+
+def named(dtype: torch.dtype) -> str:
+    """A type as MLX's kernel names spell it."""
+    return "bool_" if dtype == torch.bool else str(dtype).removeprefix("torch.")
+
+
+def listed(values: Sequence[int], dtype: torch.dtype = torch.int64) -> Tensor:
+    """A buffer of integers: shapes are int32, strides int64."""
+    return torch.tensor(list(values), dtype=dtype)
