@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 
-from metalgen.chips.database import Chip, recognise
+from metalgen.chips.database import Chip, find_chip, recognise
 
 _COMMAND = ("ioreg", "-rc", "AGXAccelerator", "-d", "1")
 _COUNT = re.compile(r'"gpu-core-count"\s*=\s*(\d+)')
@@ -19,6 +20,18 @@ def gpu_cores() -> int | None:
         return None
     found = _COUNT.search(done.stdout)
     return None if found is None else int(found[1])
+
+
+def default_chip(device: str = "") -> Chip:
+    """The chip to predict for: METALGEN_CHIP, else the one behind `device`, else an M4 Max.
+
+    The M4 Max is what the study that metalgen realises was made on. Raises UnsupportedError for a
+    METALGEN_CHIP that is not known.
+    """
+    asked = os.environ.get("METALGEN_CHIP")
+    if asked:
+        return find_chip(asked)
+    return chip_of(device) or find_chip("M4 Max")
 
 
 def chip_of(device: str) -> Chip | None:

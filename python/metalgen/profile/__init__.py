@@ -2,5 +2,23 @@
 
 from metalgen.profile.estimate import estimate, rank, static_figures
 from metalgen.profile.figures import AccessFigures, DispatchFigures
+from metalgen.profile.profile import (
+    Profile,
+    ProfileData,
+    profile_candidate,
+    profile_data,
+    render,
+)
 
-__all__ = ["AccessFigures", "DispatchFigures", "estimate", "rank", "static_figures"]
+__all__ = [
+    "AccessFigures",
+    "DispatchFigures",
+    "Profile",
+    "ProfileData",
+    "estimate",
+    "profile_candidate",
+    "profile_data",
+    "rank",
+    "render",
+    "static_figures",
+]

@@ -304,9 +304,13 @@ class _Walk:
         if not site.is_matrix:
             return pointer.numbers
         stride = self._operand(access[1], self.values)
-        if not isinstance(stride, Lanes) or stride.opaque:
+        # By strides of columns and of rows one of them is 1.
+        strides = stride if isinstance(stride, tuple) else (stride,)
+        known = [each.numbers for each in strides if isinstance(each, Lanes) and not each.opaque]
+        if len(known) != len(strides):
             return None
-        rows = np.arange(8) * (stride.numbers[:, :1] * (site.bytes // 64))
+        step = np.sum(known, axis=0) - (len(known) - 1)
+        rows: Numbers = np.arange(8) * (step[:, :1] * (site.bytes // 64))
         return pointer.numbers[:, :1] + rows
 
     def _new_lines(

@@ -32,7 +32,9 @@ SPACES = {1: "device", 2: "constant", 3: "threadgroup"}
 
 Kind = OneOf["block", "load", "store", "atomic"]
 
-_MATRIX_ACCESS = re.compile(r"air\.simdgroup_matrix_8x8_(load|store)\.v64(\w+)\.p(\d)\w+$")
+_MATRIX_ACCESS = re.compile(
+    r"air\.simdgroup_matrix_8x8_(load|store)(_strided)?\.v64(\w+)\.p(\d)\w+$"
+)
 _ATOMIC = re.compile(r"air\.atomic\.(?:global|local)\.(\w+)")
 _SUFFIX_BITS = {"bf16": 16, "f16": 16, "f32": 32}
 _COUNTERS = 5  # as maths/tally.cpp has them
@@ -151,9 +153,10 @@ def _called(module: Module, label: str, call: Instruction) -> Iterator[tuple[Sit
     matrix = _MATRIX_ACCESS.match(name)
     if matrix is not None:
         kind: Kind = "load" if matrix[1] == "load" else "store"
-        size = 64 * _SUFFIX_BITS.get(matrix[2], 32) // 8
-        access = tuple(operands[kind == "store" :][:3])
-        yield Site(kind, label, SPACES.get(int(matrix[3]), ""), size, is_matrix=True), access
+        size = 64 * _SUFFIX_BITS.get(matrix[3], 32) // 8
+        pointer, *rest = operands[kind == "store" :]
+        access = (pointer, *rest[1:3]) if matrix[2] else (pointer, *rest[:2])
+        yield Site(kind, label, SPACES.get(int(matrix[4]), ""), size, is_matrix=True), access
     elif _ATOMIC.match(name) and operands and isinstance(operands[0].type, Pointer):
         type_ = call.type if isinstance(call.type, Int | Float) else I32
         yield _plain("atomic", module, label, type_, operands[0])
@@ -186,56 +189,69 @@ def _stored_bytes(module: Module, type_: Type) -> int:
     return module.layout.size(type_)
 
 
+@dataclass(slots=True)
+class _Inserted:
+    """The instructions that count one site; `of` appends one and returns its result."""
+
+    stem: str
+    instructions: list[Instruction] = field(default_factory=list)
+
+    def of(self, opcode: str, *operands: Operand) -> Operand:
+        """An instruction that gives an i64; attributes of a call's operands are left behind."""
+        name = f"{self.stem}.{len(self.instructions)}"
+        plain = [Operand(operand.type, operand.value) for operand in operands]
+        self.instructions.append(Instruction(opcode, I64, plain, name))
+        return Operand(I64, Local(name))
+
+    def call(self, callee: str, *operands: Operand) -> None:
+        name = f"{self.stem}.{len(self.instructions)}"
+        target = Global(f"@{callee}")
+        self.instructions.append(Instruction("call", I32, list(operands), name, callee=target))
+
+    def offset(self, base: str, pointer: Operand) -> Operand:
+        """Where a pointer points, from its buffer's start: a GPU's begin at a page, a host's not.
+
+        The address itself where the buffer is not clear.
+        """
+        at = self.of("ptrtoint", pointer)
+        if not base:
+            return at
+        return self.of("sub", at, self.of("ptrtoint", Operand(pointer.type, Local(base))))
+
+
 def _calls(site: Site, access: Access, base: str, address: int, name: str) -> list[Instruction]:
+    inserted = _Inserted(name)
     if site.kind == "block":
-        return [_call(BLOCK, [_number(address)], name)]
-    if site.is_matrix:
-        return _matrix_calls(site, access, base, address, name)
-    found = _offset(base, access[0], f"{name}.at")
-    operands = [_number(address), _local(found[-1].result), _number(site.bytes)]
-    return [*found, _call(ACCESS, operands, name)]
+        inserted.call(BLOCK, _number(address))
+    elif site.is_matrix:
+        _count_matrix(inserted, site, access, base, address)
+    else:
+        at = inserted.offset(base, access[0])
+        inserted.call(ACCESS, _number(address), at, _number(site.bytes))
+    return inserted.instructions
 
 
-def _offset(base: str, pointer: Operand, name: str) -> list[Instruction]:
-    """Where a pointer points, from its buffer's start: a GPU's begin at a page, a host's need not.
-
-    The address itself where the buffer is not clear.
-    """
-    at = Instruction("ptrtoint", I64, [Operand(pointer.type, pointer.value)], name)
-    if not base:
-        return [at]
-    start = Operand(pointer.type, Local(base))
-    begin = Instruction("ptrtoint", I64, [start], f"{name}.begin")
-    offset = Instruction("sub", I64, [_local(name), _local(begin.result)], f"{name}.offset")
-    return [at, begin, offset]
-
-
-def _matrix_calls(
-    site: Site, access: Access, base: str, address: int, name: str
-) -> list[Instruction]:
+def _count_matrix(inserted: _Inserted, site: Site, access: Access, base: str, address: int) -> None:
     """The first row's address, from where the matrix begins and what the origin skips."""
-    pointer, stride, origin = (Operand(operand.type, operand.value) for operand in access)
-    element = site.bytes // 64
-    x = Instruction("extractelement", I64, [origin, Operand(I32, Literal("0"))], f"{name}.x")
-    y = Instruction("extractelement", I64, [origin, Operand(I32, Literal("1"))], f"{name}.y")
-    rows = Instruction("mul", I64, [_local(y.result), stride], f"{name}.rows")
-    skipped = Instruction("add", I64, [_local(x.result), _local(rows.result)], f"{name}.skipped")
-    offset = Instruction("mul", I64, [_local(skipped.result), _number(element)], f"{name}.offset")
-    at = _offset(base, pointer, f"{name}.at")
-    start = _local(at[-1].result)
-    first = Instruction("add", I64, [start, _local(offset.result)], f"{name}.first")
-    step = Instruction("mul", I64, [stride, _number(element)], f"{name}.step")
-    operands = [_number(address), _local(first.result), _local(step.result), _number(8 * element)]
-    return [x, y, rows, skipped, offset, *at, first, step, _call(MATRIX, operands, name)]
-
-
-def _call(callee: str, operands: list[Operand], name: str) -> Instruction:
-    return Instruction("call", I32, operands, name, callee=Global(f"@{callee}"))
+    pointer, stride, origin = access
+    element = _number(site.bytes // 64)
+    x, y = (inserted.of("extractelement", origin, _lane(i)) for i in (0, 1))
+    if isinstance(stride.type, Vector):  # of columns and of rows, one of them 1
+        across, down = (inserted.of("extractelement", stride, _lane(i)) for i in (0, 1))
+        skipped = inserted.of("add", inserted.of("mul", x, across), inserted.of("mul", y, down))
+        step = inserted.of("sub", inserted.of("add", across, down), _number(1))
+    else:
+        step = Operand(stride.type, stride.value)
+        skipped = inserted.of("add", x, inserted.of("mul", y, step))
+    begin = inserted.offset(base, pointer)
+    first = inserted.of("add", begin, inserted.of("mul", skipped, element))
+    row = _number(8 * site.bytes // 64)
+    inserted.call(MATRIX, _number(address), first, inserted.of("mul", step, element), row)
 
 
 def _number(value: int) -> Operand:
     return Operand(I64, Literal(str(value)))
 
 
-def _local(name: str) -> Operand:
-    return Operand(I64, Local(name))
+def _lane(index: int) -> Operand:
+    return Operand(I32, Literal(str(index)))
