@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 from apple_metallib import apple_metallib, kernel_headers
 from torch import Tensor
@@ -99,6 +100,16 @@ class Family:
         results = run(self.ours, name, launch)
         for index, expected in launch.expected.items():
             assert_close(results[index], expected, launch.tolerance)
+
+
+def kernels(families: Mapping[str, Family], *, one_in: int = 4) -> pytest.MarkDecorator:
+    """Parametrizes `family` and `kernel`; all but a fixed sample wait for --all-kernels."""
+    listed = [
+        pytest.param(name, kernel, marks=[pytest.mark.thorough] if i % one_in else [])
+        for name, family in families.items()
+        for i, kernel in enumerate(family.cases)
+    ]
+    return pytest.mark.parametrize(("family", "kernel"), listed)
 
 
 @functools.cache

@@ -18,6 +18,20 @@ def pytest_addoption(parser):
     parser.addoption(
         "--update-snapshots", action="store_true", help="Write what is rendered to tests/snapshots."
     )
+    parser.addoption(
+        "--all-kernels", action="store_true", help="Every kernel of Apple's, not a fixed sample."
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "thorough: only run with --all-kernels")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--all-kernels"):
+        thorough = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=thorough)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import pytest
 import torch
-from apple_cases import FLOATS, METAL, ROUNDING, Case, Family, Launch, listed, named
+from apple_cases import FLOATS, METAL, ROUNDING, Case, Family, Launch, kernels, listed, named
 from torch import Tensor
 
 COUNT = 203  # no multiple of what a thread handles
@@ -295,8 +294,6 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("family", "kernel"), [(f, k) for f, family in FAMILIES.items() for k in family.cases]
-)
+@kernels(FAMILIES, one_in=5)
 def test_apples_kernel_computes_what_pytorch_does_and_ours_the_same(family, kernel):
     FAMILIES[family].check(kernel)
