@@ -1,18 +1,17 @@
 """What a run costs and when its budget ends it: real client, local server, real evaluator."""
 
 import json
+import time
 
 import pytest
 from chat_server import chat_server, completion
 from problem_files import ADD, add_reply, write_problem
+from study_runs import run_study
 from typer.testing import CliRunner
 
 from metalgen.cli.app import make_app
-from metalgen.generation import Budget, Limits, Spending, Spent
-from metalgen.generation.bench import run_bench
-from metalgen.generation.evaluator import Evaluator
-from metalgen.generation.loop import Settings, generate_with
-from metalgen.generation.report import Silent
+from metalgen.generation import Budget, Limits, Spent
+from metalgen.generation.evaluators import LocalEvaluators
 from metalgen.proposers import Reply
 from metalgen.proposers.openai import OpenAIProposer
 from metalgen.proposers.scripted import ScriptedProposer
@@ -23,9 +22,9 @@ COST = (11 * 1000 + 7 * 2000) / 1e6  # of one answer of the local server
 
 
 @pytest.fixture(scope="module")
-def evaluator():
-    with Evaluator(Limits(launch_s=10)) as evaluator:
-        yield evaluator
+def evaluators():
+    with LocalEvaluators(Limits(launch_s=10), "cpu") as evaluators:
+        yield evaluators
 
 
 @pytest.fixture
@@ -48,10 +47,9 @@ def environment(tmp_path):
 
 
 @pytest.fixture
-def run(evaluator, problem):
+def run(evaluators, problem):
     def call(proposer, budget=None, **settings):
-        settings = Settings(spending=Spending(budget), **settings)
-        return generate_with(evaluator, problem, [proposer], settings, Silent())
+        return run_study(evaluators, problem, proposer, budget=budget, **settings)
 
     return call
 
@@ -121,13 +119,34 @@ def test_a_budget_ends_where_the_service_does_not_count(run, environment):
     assert "costs is not known" in cost.stopped[0].reason
 
 
-def test_a_budget_is_for_all_problems_of_a_bench_together(environment, problem, tmp_path):
-    other = write_problem(tmp_path, ADD, "second.py")
+def test_a_budget_is_for_all_jobs_together(run, environment, evaluators, problem):
     with chat_server(completion(IDLE)) as server:
+        proposers = [OpenAIProposer("m", environment=environment(server)) for _ in range(3)]
+        result = run_study(evaluators, problem, *proposers, budget=Budget(tokens=40))
+    assert len(server.requests) == 3
+    assert result.spent.tokens == 54
+    assert len(result.stopped) == 3
+
+
+def test_side_by_side_a_budget_is_not_passed_by_more_than_one_answer(
+    environment, evaluators, problem
+):
+    with chat_server(completion(IDLE)) as server:
+        proposers = [OpenAIProposer("m", environment=environment(server)) for _ in range(8)]
+        run_study(evaluators, problem, *proposers, budget=Budget(cost=10 * COST))
+    assert 10 <= len(server.requests) <= 11
+
+
+def test_a_budget_of_time_ends_the_run(run, environment):
+    def slowly(request):
+        time.sleep(0.3)
+        return completion(IDLE)
+
+    with chat_server(slowly) as server:
         proposer = OpenAIProposer("m", environment=environment(server))
-        rows = list(run_bench([problem, other], proposer, attempts=2, budget=Budget(tokens=40)))
-    assert [row.attempts for row in rows] == [2, 1]
-    assert [row.spent.tokens for row in rows] == [36, 18]
+        result = run(proposer, Budget(seconds=0.5), attempts=50)
+    assert 1 <= len(result.attempts) <= 3
+    assert "the time is used up" in result.stopped[0].reason
 
 
 def test_the_command_line_says_what_was_spent_and_why_it_stopped(environment, problem, tmp_path):

@@ -6,13 +6,12 @@ import json
 
 import pytest
 from problem_files import ADD, SCALE, add_reply, reply, write_problem
+from study_runs import run_study
 
-from metalgen.errors import ProposalError, ProviderError, UnsupportedError
+from metalgen.errors import ProposalError, ProviderError, RunError, UnsupportedError
 from metalgen.generation import Limits, generate
-from metalgen.generation.evaluator import Evaluator
-from metalgen.generation.loop import Settings, generate_with
+from metalgen.generation.evaluators import LocalEvaluators
 from metalgen.generation.record import FILES, RunDirectory, sha256
-from metalgen.generation.report import Silent
 from metalgen.proposers import Accepted, Rejected, Reply
 from metalgen.proposers.scripted import ScriptedProposer
 
@@ -24,9 +23,9 @@ SLOW = add_reply("float t = 0; for (uint k = 0; k < 5000; ++k) t = sin(t + a[i])
 
 
 @pytest.fixture(scope="module")
-def evaluator():
-    with Evaluator(Limits(launch_s=10)) as evaluator:
-        yield evaluator
+def evaluators():
+    with LocalEvaluators(Limits(launch_s=10), "cpu") as evaluators:
+        yield evaluators
 
 
 @pytest.fixture
@@ -35,9 +34,9 @@ def problem(tmp_path):
 
 
 @pytest.fixture
-def run(evaluator, problem):
+def run(evaluators, problem):
     def call(*proposers, path=problem, **settings):
-        return generate_with(evaluator, path, proposers, Settings(**settings), Silent())
+        return run_study(evaluators, path, *proposers, **settings)
 
     return call
 
@@ -74,11 +73,11 @@ def test_compile_errors_carry_the_place_in_the_candidates_own_source(run):
     assert "use of undeclared identifier 'c'" in record.verdict.reason
 
 
-def test_refining_uses_all_attempts_and_keeps_the_fastest(run, tmp_path):
+def test_rounds_after_the_first_accepted_candidate_keep_the_fastest(run, tmp_path):
     out = tmp_path / "run"
-    result = run(ScriptedProposer((SLOW, RIGHT, WRONG)), attempts=3, refine=True, out=out)
-    assert len(result.attempts) == 3
-    assert result.best.record.number == 2
+    result = run(ScriptedProposer((WRONG, SLOW, WRONG, RIGHT, WRONG)), rounds=2, out=out)
+    assert [record.phase for record in result.attempts] == ["functional"] * 2 + ["optimisation"] * 2
+    assert result.best.record.number == 4
     assert (out / "best" / "kernels.metal").read_text() == result.best.candidate.source
 
 
@@ -127,7 +126,7 @@ def test_a_run_keeps_every_attempt_and_the_best_candidate(run, problem, tmp_path
     assert manifest["attempt"] == 2
     assert manifest["device"]["name"].startswith("software")
     assert manifest["verdict"]["candidate_us"] == result.best.verdict.candidate_us
-    assert {path.name for path in out.iterdir()} == {"attempts.jsonl", "best"}
+    assert {path.name for path in out.iterdir()} == {"attempts.jsonl", "best", "run.sqlite"}
 
 
 def test_an_interrupted_run_leaves_what_it_had(run, tmp_path):
@@ -141,7 +140,7 @@ def test_an_interrupted_run_leaves_what_it_had(run, tmp_path):
 
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        run(Interrupted(), out=out, refine=True)
+        run(Interrupted(), out=out, rounds=1)
     assert len((out / "attempts.jsonl").read_text().splitlines()) == 1
     assert {path.name for path in (out / "best").iterdir()} == set(FILES)
 
@@ -149,10 +148,10 @@ def test_an_interrupted_run_leaves_what_it_had(run, tmp_path):
 def test_a_second_run_does_not_mix_with_the_first(run, tmp_path):
     out = tmp_path / "run"
     run(ScriptedProposer((RIGHT,)), out=out)
-    run(ScriptedProposer((WRONG,)), out=out, attempts=1)
-    assert not (out / "best").exists()
-    assert (out / "best.previous" / "manifest.json").exists()
-    assert len((out / "attempts.jsonl").read_text().splitlines()) == 1
+    kept = (out / "attempts.jsonl").read_text()
+    with pytest.raises(RunError, match="continue it with: metalgen resume"):
+        run(ScriptedProposer((WRONG,)), out=out)
+    assert (out / "attempts.jsonl").read_text() == kept
 
 
 def test_weights_of_one_and_zero_do_not_hide_that_they_are_left_out(run, tmp_path):

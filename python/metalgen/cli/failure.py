@@ -82,7 +82,8 @@ def reported(error: Exception | KeyboardInterrupt) -> Status:
         _discard_output()
         return Status.OK
     if isinstance(error, KeyboardInterrupt):
-        _say("metalgen: interrupted")
+        folder = getattr(error, "folder", None)
+        _say(f"metalgen: interrupted{f'; to go on: metalgen resume {folder}' if folder else ''}")
         return Status.INTERRUPTED
     _say(_message(error))
     if os.environ.get("METALGEN_TRACEBACK"):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable
+import asyncio
+import functools
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from metalgen.proposers import Priced, Proposer, Reply
+from metalgen.proposers import Accepted, Priced, Reply, Verdict
+from metalgen.runs.records import Phase
 
 Number = TypeVar("Number", int, float)
 
@@ -21,6 +25,7 @@ class Budget:
 
     cost: float | None = None  # US dollars
     tokens: int | None = None  # read and written
+    seconds: float | None = None  # of wall time, from when the run is begun or continued
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +73,64 @@ class Spent:
         return f"{cost}, {self.input_tokens:,} tokens read and {self.output_tokens:,} written"
 
 
+def phase_after(verdicts: Sequence[Verdict], attempts: int, rounds: int) -> Phase | None:
+    """What a job does next: up to `attempts` until one is accepted, then `rounds` for more speed.
+
+    None where it is done.
+    """
+    accepted = [i for i, verdict in enumerate(verdicts) if isinstance(verdict, Accepted)]
+    if not accepted:
+        return "functional" if len(verdicts) < attempts else None
+    return "optimisation" if len(verdicts) - 1 - accepted[0] < rounds else None
+
+
 class Spending:
-    """A run's budget and what is left of it; threads may share it."""
+    """A run's budget, what is left of it, and whose turn it is to spend.
 
-    def __init__(self, budget: Budget | None = None) -> None:
+    Where money or tokens are limited, a question waits while those under way may use up the rest,
+    by the dearest answers so far: side by side they go over the budget by no more than one would.
+    """
+
+    def __init__(self, budget: Budget | None = None, spent: Spent | None = None) -> None:
         self.budget = budget or Budget()
-        self.spent = Spent()
-        self._lock = threading.Lock()
+        self.spent = spent or Spent()
+        self._started = time.monotonic()
+        self._under_way: Counter[str] = Counter()
+        self._dearest: dict[str, Spent] = {}
+        self._settled = asyncio.Event()
 
-    def add(self, reply: Reply) -> None:
-        """Count a reply."""
-        with self._lock:
-            self.spent = self.spent.plus(Spent.on([reply]))
+    async def admit(self, name: str, proposer: object) -> str | None:
+        """Wait for a turn; why there is none, or None, and then `settle` must follow."""
+        while True:
+            refusal = self.refusal(name, proposer)
+            if refusal is not None:
+                return refusal
+            if not self._must_wait():
+                self._under_way[name] += 1
+                return None
+            self._settled.clear()
+            await self._settled.wait()
 
-    def refusal(self, proposer: Proposer) -> str | None:
+    def settle(self, name: str, reply: Reply | None) -> None:
+        """Count a reply, or that there was none."""
+        self._under_way[name] -= 1
+        if reply is not None:
+            spent = Spent.on([reply])
+            self.spent = self.spent.plus(spent)
+            self._dearest[name] = _dearer(spent, self._dearest.get(name, Spent()))
+        self._settled.set()
+
+    def refusal(self, name: str, proposer: object) -> str | None:
         """Why `proposer` must not be asked again; None where it may."""
         budget, spent = self.budget, self.spent
+        passed = time.monotonic() - self._started
+        if budget.seconds is not None and passed >= budget.seconds:
+            return f"the time is used up: {passed:.0f} of {budget.seconds:.0f} s (--max-seconds)"
         is_paid = isinstance(proposer, Priced)
         if budget.cost is not None:
             if spent.cost is None or (isinstance(proposer, Priced) and proposer.price is None):
                 return (
-                    f"what '{proposer.name}' costs is not known, so --max-cost cannot be kept; add "
+                    f"what '{name}' costs is not known, so --max-cost cannot be kept; add "
                     f"its price to the file that METALGEN_MODELS names, or use --max-tokens"
                 )
             # A budget of nothing is enough for what costs nothing.
@@ -100,6 +142,27 @@ class Spending:
             if spent.tokens >= budget.tokens and (spent.tokens or is_paid):
                 return f"the budget is used up: {spent.tokens:,} of {budget.tokens:,} tokens"
         return None
+
+    def _must_wait(self) -> bool:
+        budget = self.budget
+        if (budget.cost is None and budget.tokens is None) or not self._under_way.total():
+            return False
+        if not self._dearest:  # nobody knows yet what an answer takes
+            return True
+        dearest = functools.reduce(_dearer, self._dearest.values())
+        expected = self.spent
+        for other, count in self._under_way.items():
+            for _ in range(count):
+                expected = expected.plus(self._dearest.get(other, dearest))
+        return _reaches(expected.cost, budget.cost) or _reaches(expected.tokens, budget.tokens)
+
+
+def _reaches(amount: float | None, limit: float | None) -> bool:
+    return limit is not None and amount is not None and amount >= limit
+
+
+def _dearer(left: Spent, right: Spent) -> Spent:
+    return max(left, right, key=lambda spent: (spent.cost or 0.0, spent.tokens or 0))
 
 
 def _sum(left: Number | None, right: Number | None) -> Number | None:

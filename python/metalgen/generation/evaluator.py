@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from metalgen.errors import ProblemError
+from metalgen.errors import ProblemError, UnsupportedError
 from metalgen.generation.candidate import Candidate
 from metalgen.generation.sandbox import Failed, Limits, Worker
 from metalgen.problem import Problem
@@ -43,10 +44,11 @@ class Evaluator:
         *,
         device: str = "cpu",
         on_step: Callable[[str, str], None] = lambda step, detail: None,
+        room: Path | None = None,
     ) -> None:
         self._on_step = on_step
         self._launched = False
-        self._worker = Worker(limits, device=device, on_step=self._step)
+        self._worker = Worker(limits, device=device, on_step=self._step, room=room)
         self._limits = limits
         self.device: dict[str, Any] = {}
 
@@ -64,6 +66,10 @@ class Evaluator:
     def stop(self) -> None:
         """End the worker process; the next question starts another."""
         self._worker.stop()
+
+    def close(self) -> None:
+        """End the worker process for good, from any thread; what it was asked fails."""
+        self._worker.close()
 
     def open(self, path: Path) -> Problem:
         """Load and describe a problem file; ProblemError where it is bad."""
@@ -110,6 +116,26 @@ class Evaluator:
         if isinstance(answer, Failed):
             return Evaluation(_rejected(answer, problem, self._is_candidates_fault(answer)))
         return self._verdict(answer)
+
+    def profile(self, problem: Problem, candidate: Candidate, metallib: bytes) -> Any:
+        """The `metalgen.profile.Profile` of an accepted candidate.
+
+        Raises UnsupportedError where it cannot be profiled.
+        """
+        profile = importlib.import_module("metalgen.profile")
+        request = {
+            "do": "profile",
+            "problem": problem.to_json(),
+            "source": candidate.source,
+            "plan": candidate.plan.model_dump(mode="json", exclude_defaults=True),
+            "metallib": base64.b64encode(metallib).decode(),
+        }
+        answer = self._worker.ask(request)
+        if isinstance(answer, Failed):
+            raise UnsupportedError(f"not supported: the profile {answer.reason}")
+        if "error" in answer:
+            raise UnsupportedError(f"not supported: {answer['error']}")
+        return profile.Profile.from_json(answer["profile"])
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any] | Failed:
         self._launched = False

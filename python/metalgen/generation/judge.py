@@ -18,9 +18,10 @@ from metalgen.errors import (
     UnsupportedError,
 )
 from metalgen.generation.candidate import Candidate
-from metalgen.generation.cases import CaseBook
+from metalgen.generation.cases import Case, CaseBook
 from metalgen.generation.controls import control_reason
 from metalgen.generation.guarded import POISONS
+from metalgen.generation.room import Room
 from metalgen.generation.threadgroup_poison import poison_threadgroup_memory
 from metalgen.generation.timing import Timing, measure
 from metalgen.generation.verify import Checked, Harm, Verification
@@ -61,6 +62,7 @@ class Judge:
     problem: LoadedProblem
     device: torch.device
     progress: Progress
+    room: Room
     _cases: CaseBook = field(init=False)
     _control: tuple[str | None] | None = None  # the reason, once it was looked for
 
@@ -69,11 +71,12 @@ class Judge:
 
     def judge(self, candidate: Candidate, *, allow_aten: bool) -> Judged | Overrun | Rejected:
         """Compile, check, run, compare and time; Rejected says what to repair."""
-        self.progress("compile", "")
         try:
-            metallib = compile_source(
-                candidate.source, name="kernels.metal", options=CompileOptions(untrusted=True)
-            )
+            with self.room.working():
+                self.progress("compile", "")
+                metallib = compile_source(
+                    candidate.source, name="kernels.metal", options=CompileOptions(untrusted=True)
+                )
             library = WatchedLibrary(metallib, self.progress)
             kernels = kernels_of(library)
         except (CompileError, MetallibError, UnsupportedError) as error:
@@ -98,23 +101,21 @@ class Judge:
     ) -> list[Checked] | Overrun | Rejected:
         verification = Verification(self.problem, compiled, library, self.device, library.progress)
         checks: list[Checked] = []
-        self.progress("reference", "")
-        # Compiled and translated here, so that no candidate's time limit counts it.
-        poison_threadgroup_memory(POISONS[0], self.device)
-        for case in self._cases:
-            try:
-                found = verification.check(case)
-            except PlanError as error:
-                return Rejected("plan", f"{error} (on {case.name})")
-            except (LaunchError, UnsupportedError) as error:
-                return Rejected("launch", f"{error} (on {case.name})")
-            if isinstance(found, Harm):
-                return Overrun(Rejected("verify", f"{found.what} (on {case.name})"))
-            if isinstance(found, str):
-                return Rejected("verify", f"{found} (on {case.name})")
+        cases = iter(self._cases)
+        while True:
+            # Left after every case, so that nobody who measures waits for long.
+            with self.room.working():
+                self.progress("reference", "")
+                if not checks:
+                    # Compiled and translated here, so that no candidate's time limit counts it.
+                    poison_threadgroup_memory(POISONS[0], self.device)
+                case = next(cases, None)
+                if case is None:
+                    return checks
+                found = _checked(verification, case)
+            if not isinstance(found, Checked):
+                return found
             checks.append(found)
-            self.progress("reference", "")
-        return checks
 
     def _accept(
         self,
@@ -124,8 +125,9 @@ class Judge:
         library: Library,
         checks: list[Checked],
     ) -> Judged:
-        self.progress("time", "")
-        timing = self._time(compiled, library)
+        with self.room.measuring():
+            self.progress("time", "")
+            timing = self._time(compiled, library)
         notes = list(self._cases.notes)
         unsteady = [check.case for check in checks if not check.is_deterministic]
         if unsteady:
@@ -145,7 +147,9 @@ class Judge:
     def control_reason(self) -> str | None:
         """Why accepting a candidate proves nothing here, None where it does; see `controls`."""
         if self._control is None:
-            self._control = (control_reason(self.problem),)
+            with self.room.working():
+                self.progress("reference", "")
+                self._control = (control_reason(self.problem),)
         return self._control[0]
 
     def _time(self, compiled: CompiledPlan, library: Library) -> Timing:
@@ -157,6 +161,20 @@ class Judge:
         return measure(
             lambda: bound.run(named), lambda: self.problem.run(inputs, module), self.device
         )
+
+
+def _checked(verification: Verification, case: Case) -> Checked | Overrun | Rejected:
+    try:
+        found = verification.check(case)
+    except PlanError as error:
+        return Rejected("plan", f"{error} (on {case.name})")
+    except (LaunchError, UnsupportedError) as error:
+        return Rejected("launch", f"{error} (on {case.name})")
+    if isinstance(found, Harm):
+        return Overrun(Rejected("verify", f"{found.what} (on {case.name})"))
+    if isinstance(found, str):
+        return Rejected("verify", f"{found} (on {case.name})")
+    return found
 
 
 def _moved(value: object, device: torch.device) -> object:

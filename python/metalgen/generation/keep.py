@@ -55,6 +55,8 @@ def _manifest(
         },
         "model": record.model,
         "attempt": record.number,
+        "context": record.context,
+        "phase": record.phase,
         "attempts_so_far": len(attempts),
         "spent_so_far": Spent.on(each.reply for each in attempts).to_json(),
         "prompt_sha256": sha256(record.reply.prompt) if record.reply.prompt else None,

@@ -1,38 +1,61 @@
-"""The attempt loop: propose, read, judge, keep, and show the proposer what became of it."""
+"""Studies from outside: begin one, go on with one; `generate` is a study of one problem."""
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metalgen.errors import (
-    MetalgenError,
-    PlanError,
-    ProposalError,
-    ProviderError,
-    UnsupportedError,
-)
-from metalgen.generation.budget import Budget, Spending
-from metalgen.generation.candidate import Candidate, parse_reply
-from metalgen.generation.evaluator import Evaluation, Evaluator
-from metalgen.generation.keep import files_of
-from metalgen.generation.record import RunDirectory
+from metalgen.errors import ProblemError
+from metalgen.generation.asking import Asking
+from metalgen.generation.board import Workshop
+from metalgen.generation.budget import Budget, Spending, Spent
+from metalgen.generation.evaluators import Evaluators, LocalEvaluators
+from metalgen.generation.replay import Replay
 from metalgen.generation.report import Report, Silent
-from metalgen.generation.result import AttemptRecord, Best, Result, Stopped
+from metalgen.generation.result import Result, Stopped
+from metalgen.generation.rows import best_of, record_of
+from metalgen.generation.runner import StudyRun
 from metalgen.generation.sandbox import Limits
-from metalgen.problem import Problem
-from metalgen.problem.loaded import described
-from metalgen.proposers import (
-    Accepted,
-    Proposer,
-    Rejected,
-    Reply,
-    default_model,
-    make_proposer,
+from metalgen.generation.study import (
+    Settings,
+    Task,
+    jobs_of,
+    named_apart,
 )
+from metalgen.problem import Problem
+from metalgen.problem.source import read_problem_file
+from metalgen.proposers import Conversational, Proposer, default_model, make_proposer
+from metalgen.proposers.blocking import run_blocking
 from metalgen.proposers.prompts import Prompts
+from metalgen.runs import ProblemRow, RunInfo, RunStore
+from metalgen.runs.reading import sha256
+
+
+class Interrupted(KeyboardInterrupt):
+    """A study that the user interrupted; `folder` is where it can be continued, if it is kept."""
+
+    def __init__(self, folder: Path | None) -> None:
+        super().__init__("interrupted")
+        self.folder = folder
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a study is done with, which may differ from sitting to sitting.
+
+    `places`: candidates judged at once on this machine; `calls`: questions to one service at once;
+    `scheduler`: a Dask scheduler whose workers judge instead.
+    """
+
+    places: int = 1
+    calls: int = 8
+    scheduler: str | None = None
+    limits: Limits | None = None
+    report: Report = field(default_factory=Silent)
+    evaluators: Evaluators | None = None  # in place of those above; they stay open
 
 
 def generate(
@@ -41,12 +64,16 @@ def generate(
     attempts: int = 5,
     out: Path | str | None = None,
     *,
+    rounds: int = 0,
+    contexts: Sequence[str] = ("plain",),
+    share: bool = False,
     base_url: str | None = None,
     allow_aten: bool = True,
-    refine: bool = False,
     limits: Limits | None = None,
     device: str | None = None,
     prompts: Path | str | None = None,
+    cuda: Path | str | None = None,
+    hint_model: str | None = None,
     budget: Budget | None = None,
     report: Report | None = None,
 ) -> Result:
@@ -54,69 +81,141 @@ def generate(
 
     `models` are names (`builtin`, `scripted:PATH`, or what an OpenAI-compatible service at
     `base_url` calls them) or proposers; none means `builtin`, or OpenAI's where OPENAI_API_KEY is
-    set. Each makes up to `attempts` attempts, every rejection being shown to it; it stops at its
-    first accepted candidate unless `refine`. `out` keeps every attempt and the best candidate.
-    `device` is where tensors lie ("mps", "cpu"); by default the Apple GPU where there is one.
-    `prompts` is a folder with templates to use in place of metalgen's; `budget` ends the run early.
+    set. They work side by side, and with `share` are shown the best candidate so far. Each makes up
+    to `attempts` attempts, every rejection being shown to it, until a candidate is accepted; then
+    `rounds` more for a faster one. `contexts` are what they are given besides the problem: "plain",
+    "cuda" (`cuda` is a folder of implementations), "profile", "cuda+profile"; each is tried.
+    `out` keeps the run, which can be continued. `device` is where tensors lie ("mps", "cpu"); by
+    default the Apple GPU where there is one. `prompts` is a folder with templates to use in place
+    of metalgen's; `budget` ends the run early.
 
-    Raises ProblemError for an unusable problem file, ProviderError where credentials are missing.
+    Raises ProblemError for an unusable problem file, ProviderError where credentials are missing,
+    RunError where the run cannot be kept.
     """
-    words = Prompts(None if prompts is None else Path(prompts))
-    proposers = [_proposer(model, base_url, words) for model in models or [default_model()]]
-    folder = None if out is None else Path(out)
-    settings = Settings(attempts, allow_aten, refine, folder, Spending(budget))
-    watched = report or Silent()
-    where = device or default_device()
-    with Evaluator(limits or Limits(), device=where, on_step=watched.step) as evaluator:
-        return generate_with(evaluator, Path(problem), proposers, settings, watched)
+    asked = models or [default_model()]
+    settings = Settings(
+        models=tuple(model if isinstance(model, str) else model.name for model in asked),
+        contexts=tuple(contexts),
+        attempts=attempts,
+        rounds=rounds,
+        share=share,
+        allow_aten=allow_aten,
+        time_limit=(limits or Limits()).launch_s,
+        base_url=base_url,
+        prompts=None if prompts is None else str(prompts),
+        cuda=None if cuda is None else str(cuda),
+        hint_model=hint_model,
+        device=device,
+        budget=budget or Budget(),
+    )
+    task = Task(Path(problem), Path(problem).stem)
+    proposers = _proposers(asked, settings)
+    means = Means(limits=limits, report=report or Silent())
+    with begin([task], settings, proposers, None if out is None else Path(out)) as store:
+        stopped = conduct(store, settings, proposers, means)
+        return result_of(store, task.name, stopped)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a run goes about its attempts; see `generate`."""
+def _proposers(models: Sequence[str | Proposer], settings: Settings) -> dict[str, Proposer]:
+    words = Prompts(None if settings.prompts is None else Path(settings.prompts))
+    return named_apart(
+        [
+            make_proposer(model, base_url=settings.base_url, prompts=words)
+            if isinstance(model, str)
+            else model
+            for model in models
+        ]
+    )
 
-    attempts: int = 5
-    allow_aten: bool = True
-    refine: bool = False
-    out: Path | None = None
-    spending: Spending = field(default_factory=Spending)
 
-
-def generate_with(
-    evaluator: Evaluator,
-    problem: Path,
-    proposers: Sequence[Proposer],
+def begin(
+    tasks: Sequence[Task],
     settings: Settings,
-    report: Report,
-) -> Result:
-    """`generate` with an evaluator that is kept for other problems."""
-    opened = evaluator.open(problem)
-    report.opened(opened)
-    directory = None if settings.out is None else RunDirectory(settings.out)
-    run = _Run(opened, evaluator, report, directory, settings)
-    if directory is not None:
-        directory.begin()
-    for proposer in proposers:
-        run.ask(proposer)
-    return run.result()
+    proposers: Mapping[str, Proposer],
+    out: Path | None,
+    *,
+    command: Sequence[str] = (),
+) -> RunStore:
+    """A new run, kept in `out`; close it when done.
+
+    Raises ProblemError where the only problem cannot be read, RunError where `out` holds a run.
+    """
+    started = time.time()
+    info = RunInfo(
+        id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(3)}",
+        started=started,
+        ended=None,
+        command=tuple(command),
+        settings=settings.to_json(),
+        device={},
+    )
+    rows = [_row(task, is_alone=len(tasks) == 1) for task in tasks]
+    jobs = jobs_of(tasks, list(proposers), settings.contexts)
+    return RunStore.create(out, info, rows, jobs)
 
 
-def _proposer(model: str | Proposer, base_url: str | None, prompts: Prompts) -> Proposer:
-    if not isinstance(model, str):
-        return model
-    return make_proposer(model, base_url=base_url, prompts=prompts)
-
-
-def _propose(proposer: Proposer, problem: Problem, history: Sequence[AttemptRecord]) -> Reply:
-    """The proposer's reply; a proposer that breaks ends its own attempts, not the run."""
+def _row(task: Task, *, is_alone: bool) -> ProblemRow:
+    failure, source = None, ""
     try:
-        return proposer.propose(problem, [record.attempt for record in history])
-    except MetalgenError:
-        raise
-    except Exception as error:
-        raise UnsupportedError(
-            f"not supported: the proposer itself failed with {described(error)}"
-        ) from error
+        source = read_problem_file(task.path)
+    except ProblemError as error:
+        if is_alone:
+            raise
+        failure = str(error)
+    return ProblemRow(
+        name=task.name,
+        source=source,
+        sha256=sha256(source.encode()),
+        level=task.level,
+        is_control=task.control_reason is not None,
+        control_reason=task.control_reason,
+        failure=failure,
+        path=str(task.path),
+    )
+
+
+def conduct(
+    store: RunStore,
+    settings: Settings,
+    proposers: Mapping[str, Proposer],
+    means: Means,
+    *,
+    replay: Replay | None = None,
+) -> list[Stopped]:
+    """Do what the run has not finished yet; which models gave up or were stopped, and why.
+
+    Raises Interrupted on Ctrl-C, RunError where the run cannot be kept.
+    """
+    spending = Spending(settings.budget, _spent(store))
+    evaluators = means.evaluators or _evaluators(settings, means)
+    asking = Asking(store, spending, means.calls, replay)
+    hints = settings.hint_model
+    hint_proposer = None if hints is None else _proposers([hints], settings)[hints]
+    is_asynchronous = any(isinstance(each, Conversational) for each in proposers.values())
+    run = StudyRun(
+        store=store,
+        proposers=proposers,
+        hint_proposer=hint_proposer,
+        shop=Workshop(settings, asking, evaluators, means.report),
+        # Enough jobs to keep evaluators busy while models are waited for.
+        at_once=evaluators.places + (means.calls if is_asynchronous else 0),
+    )
+    store.end(False)
+    try:
+        run_blocking(run.run())
+    except KeyboardInterrupt:
+        raise Interrupted(store.folder if store.is_kept else None) from None
+    finally:
+        if means.evaluators is None:
+            evaluators.close()
+    store.end(True)
+    return run.stopped
+
+
+def _evaluators(settings: Settings, means: Means) -> Evaluators:
+    limits = means.limits or Limits(launch_s=settings.time_limit)
+    device = settings.device or default_device()
+    return LocalEvaluators(limits, device, means.places, means.report.step)
 
 
 def default_device() -> str:
@@ -126,96 +225,29 @@ def default_device() -> str:
     return available()[0].tensors
 
 
-@dataclass
-class _Run:
-    problem: Problem
-    evaluator: Evaluator
-    report: Report
-    directory: RunDirectory | None
-    settings: Settings
-    records: list[AttemptRecord] = field(default_factory=list)
-    stopped: list[Stopped] = field(default_factory=list)
-    best: Best | None = None
+def _spent(store: RunStore) -> Spent:
+    spent = Spent()
+    for call in store.calls():
+        if call.reply is not None:
+            spent = spent.plus(Spent(call.input_tokens, call.output_tokens, call.cost))
+    return spent
 
-    def ask(self, proposer: Proposer) -> None:
-        """One model's attempts."""
-        history: list[AttemptRecord] = []
-        for number in range(1, self.settings.attempts + 1):
-            refusal = self.settings.spending.refusal(proposer)
-            if refusal is not None:
-                self._stop(proposer.name, refusal, is_provider_error=False)
-                return
-            self.report.proposing(proposer.name, number, self.settings.attempts)
-            try:
-                record = self.attempt(proposer, number, history)
-            except (ProviderError, UnsupportedError) as error:
-                self._stop(proposer.name, str(error), isinstance(error, ProviderError))
-                return
-            history.append(record)
-            self.records.append(record)
-            if self.directory is not None:
-                self.directory.append(record.to_json())
-            self.report.judged(record)
-            if isinstance(record.verdict, Accepted) and not self.settings.refine:
-                return
 
-    def attempt(
-        self, proposer: Proposer, number: int, history: Sequence[AttemptRecord]
-    ) -> AttemptRecord:
-        """One attempt, from the question to the verdict."""
-        started = time.perf_counter()
-        reply = Reply("")
-        candidate: Candidate | None = None
-        try:
-            reply = _propose(proposer, self.problem, history)
-            self.settings.spending.add(reply)
-            candidate = parse_reply(reply.text)
-            evaluation = self.evaluator.evaluate(
-                self.problem, candidate, allow_aten=self.settings.allow_aten
-            )
-        except ProposalError as error:
-            evaluation = Evaluation(Rejected("reply", str(error)))
-        except PlanError as error:
-            evaluation = Evaluation(Rejected("plan", str(error)))
-        record = AttemptRecord(
-            model=proposer.name,
-            number=number,
-            reply=reply,
-            verdict=evaluation.verdict,
-            seconds=time.perf_counter() - started,
-            details=evaluation.details or {},
-        )
-        if candidate is not None:
-            self._consider(record, candidate, evaluation)
-        return record
-
-    def _stop(self, model: str, reason: str, is_provider_error: bool) -> None:
-        self.stopped.append(Stopped(model, reason, is_provider_error))
-        if self.directory is not None:
-            self.directory.append({"model": model, "stopped": reason})
-        self.report.stopped(self.stopped[-1])
-
-    def _consider(
-        self, record: AttemptRecord, candidate: Candidate, evaluation: Evaluation
-    ) -> None:
-        """Keep the candidate if it is the fastest so far."""
-        verdict = evaluation.verdict
-        if not isinstance(verdict, Accepted):
-            return
-        if self.best is not None and self.best.verdict.speedup >= verdict.speedup:
-            return
-        self.best = Best(record, verdict, candidate, evaluation.metallib, evaluation.is_control)
-        if self.directory is not None:
-            records = [*self.records, record]
-            self.directory.keep(files_of(self.best, self.problem, self.evaluator.device, records))
-
-    def result(self) -> Result:
-        """The run so far."""
-        return Result(
-            problem=self.problem,
-            attempts=tuple(self.records),
-            best=self.best,
-            stopped=tuple(self.stopped),
-            device=self.evaluator.device,
-            directory=None if self.directory is None else self.directory.path,
-        )
+def result_of(store: RunStore, problem: str, stopped: Sequence[Stopped] = ()) -> Result:
+    """What a run gave for one problem; ProblemError where that could not be used."""
+    row = next(row for row in store.problems() if row.name == problem)
+    if row.failure is not None:
+        raise ProblemError(row.failure)
+    assert row.description is not None
+    jobs = [job.job for job in store.jobs() if job.job.problem == problem]
+    attempts = [attempt for job in jobs for attempt in store.attempts(job)]
+    accepted = [attempt for attempt in attempts if attempt.is_accepted]
+    fastest = max(accepted, key=lambda attempt: attempt.speedup or 0.0, default=None)
+    return Result(
+        problem=Problem.from_json(row.description),
+        attempts=tuple(record_of(attempt) for attempt in attempts),
+        best=None if fastest is None else best_of(fastest, store),
+        stopped=tuple(stopped),
+        device=store.info.device,
+        directory=store.folder if store.is_kept else None,
+    )

@@ -1,11 +1,12 @@
-"""What a run leaves on disk: every attempt as it ends, and the best candidate with its evidence.
+"""What a run leaves for users beside its store: every attempt as text, and the best candidate.
 
+    DIR/run.sqlite          the run itself: everything below can be made from it (metalgen.runs)
     DIR/attempts.jsonl      one line per attempt: model, reply, verdict, timing, tokens; and one
                             per model that gave up: why
     DIR/best/               kernels.metal, kernels.metallib, plan.json, model_new.py, manifest.json
 
-Lines are on disk before the next attempt starts; files appear whole or not at all, so that a run
-that is interrupted leaves a directory that can be used.
+A study of several problems has the last two in a folder per problem. Files appear whole or not at
+all, so that a run that is interrupted leaves a directory that can be used.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from metalgen.files import write_whole
 
 FILES = ("kernels.metal", "kernels.metallib", "plan.json", "model_new.py", "manifest.json")
 
@@ -38,23 +41,17 @@ class RunDirectory:
         """Where the best candidate lies."""
         return self.path / "best"
 
-    def begin(self) -> None:
-        """Make the directory, moving an earlier run's files out of the way."""
+    def begin(self, attempts: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Make the directory, with the attempts that the run has already."""
         self.path.mkdir(parents=True, exist_ok=True)
-        attempts = self.path / "attempts.jsonl"
-        if attempts.exists():
-            attempts.replace(self.path / "attempts.previous.jsonl")
-        if self.best.exists():
-            previous = self.path / "best.previous"
-            shutil.rmtree(previous, ignore_errors=True)
-            self.best.replace(previous)
+        if attempts or (self.path / "attempts.jsonl").exists():
+            lines = "".join(json.dumps(attempt) + "\n" for attempt in attempts)
+            write_whole(self.path / "attempts.jsonl", lines.encode())
 
     def append(self, attempt: Mapping[str, Any]) -> None:
-        """Add one attempt; on disk when this returns."""
+        """Add one attempt."""
         with (self.path / "attempts.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(attempt) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
 
     def keep(self, files: Mapping[str, str | bytes]) -> None:
         """Make these files the best candidate, replacing an earlier one all at once."""

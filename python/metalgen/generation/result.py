@@ -11,12 +11,16 @@ from metalgen.generation.budget import Spent
 from metalgen.generation.candidate import Candidate
 from metalgen.generation.record import sha256
 from metalgen.problem import Problem
-from metalgen.proposers import Accepted, Attempt, Rejected, Reply, Verdict
+from metalgen.proposers import Accepted, Attempt, Rejected, Reply, Shared, Verdict
+from metalgen.runs.records import Phase
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One attempt as it is kept: who wrote what, what became of it, how long it took."""
+    """One attempt as it is kept: who wrote what, what became of it, how long it took.
+
+    `hints` and `shared` are what its author was told after the verdict, besides it.
+    """
 
     model: str
     number: int
@@ -24,17 +28,25 @@ class AttemptRecord:
     verdict: Verdict
     seconds: float
     details: Mapping[str, Any] = field(default_factory=dict)
+    context: str = "plain"
+    phase: Phase = "functional"
+    started: float = 0.0  # seconds since the epoch
+    call_seconds: float = 0.0
+    hints: str | None = None
+    shared: Shared | None = None
 
     @property
     def attempt(self) -> Attempt:
         """What the proposer is shown of it."""
-        return Attempt(self.reply, self.verdict)
+        return Attempt(self.reply, self.verdict, self.hints, self.shared)
 
     def to_json(self) -> dict[str, Any]:
         """A line of attempts.jsonl."""
         return {
             "model": self.model,
             "attempt": self.number,
+            "context": self.context,
+            "phase": self.phase,
             "verdict": verdict_json(self.verdict),
             "seconds": round(self.seconds, 3),
             "input_tokens": self.reply.input_tokens,
@@ -79,6 +91,7 @@ class Stopped:
     model: str
     reason: str
     is_provider_error: bool
+    context: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +128,7 @@ class Result:
             else {
                 "model": best.record.model,
                 "attempt": best.record.number,
+                "context": best.record.context,
                 **verdict_json(best.verdict),
             },
             "attempts": [_summary(record) for record in self.attempts],

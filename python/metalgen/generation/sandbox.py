@@ -22,6 +22,8 @@ from metalgen.generation.limits import default_memory_bytes, scrubbed
 from metalgen.generation.messages import split_message, write_message
 
 START_LIMIT_S = 120.0
+# For others to finish what they measure; whoever holds the room has limits of its own.
+WAIT_LIMIT_S = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Limits:
             return self.launch_s
         if step in ("compile", "translate"):
             return self.compile_s
+        if step == "wait":
+            return WAIT_LIMIT_S
         # Timing repeats the candidate and eager a few times.
         return 20 * self.launch_s if step == "time" else self.problem_s
 
@@ -64,10 +68,17 @@ class Worker:
     """One child process that is kept warm, and replaced after a crash or a hang."""
 
     def __init__(
-        self, limits: Limits, *, device: str = "cpu", on_step: Callable[[str, str], None]
+        self,
+        limits: Limits,
+        *,
+        device: str = "cpu",
+        on_step: Callable[[str, str], None],
+        room: Path | None = None,
     ) -> None:
         self.limits = limits
         self.device = device
+        self.room = room  # shared with those that must not work while it measures; see `room`
+        self._is_closed = False
         self.on_step = on_step
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -97,6 +108,14 @@ class Worker:
             self.stop()
             raise
 
+    def close(self) -> None:
+        """End the process for good, from any thread; what is being asked then fails."""
+        self._is_closed = True
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
     def stop(self) -> None:
         """End the process and everything it started."""
         if self._process is not None:
@@ -108,6 +127,8 @@ class Worker:
         self._received.clear()
 
     def _start(self) -> None:
+        if self._is_closed:
+            raise WorkerGoneError(Failed("start", "", "was ended"))
         self._folder = tempfile.TemporaryDirectory(prefix="metalgen-", ignore_cleanup_errors=True)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -119,10 +140,13 @@ class Worker:
                 env=_environment(),
                 start_new_session=True,  # its own group, so that all of it can be ended
             )
+        if self._is_closed:  # meanwhile, by another thread
+            raise WorkerGoneError(Failed("start", "", "was ended"))
         settings = {
             "do": "start",
             "memory_bytes": self.limits.memory_bytes,
             "device": self.device,
+            "room": None if self.room is None else str(self.room),
         }
         try:
             self._exchange(settings, first_step="start")

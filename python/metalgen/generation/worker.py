@@ -3,9 +3,11 @@
 Reads requests from its standard input and answers on the descriptor that was its standard output;
 whatever the problem file prints goes to the error log instead.
 
-    {"do": "start", "memory_bytes": n, "device": "cpu"}
+    {"do": "start", "memory_bytes": n, "device": "cpu", "room": folder | null}
     {"do": "describe", "path": p}                  -> {"problem": {...}} | {"error": "..."}
     {"do": "control", "problem": {...}}            -> {"reason": "..." | null} | {"error": "..."}
+    {"do": "profile", "problem": {...}, "source": s, "plan": {...}, "metallib": base64}
+                                                   -> {"profile": {...}} | {"error": "..."}
     {"do": "judge", "problem": {...}, "source": s, "plan": {...}, "allow_aten": b,
      "processor_seconds": n}                       -> {"accepted": {...}} | {"rejected": {...}}
 
@@ -15,10 +17,12 @@ Before each step it sends {"step": name, "detail": text}; the answer has "done":
 from __future__ import annotations
 
 import base64
+import importlib
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from metalgen.generation.messages import read_message, write_message
@@ -61,12 +65,15 @@ class _Server:
         import torch
 
         from metalgen.generation.limits import limit_this_process
+        from metalgen.generation.room import Room
 
         # The first multiplication allocates what libraries keep, before the limit is set.
         torch.ones(64, 64) @ torch.ones(64, 64)
         limit_this_process(settings["memory_bytes"])
         self.device = torch.device(settings["device"])
         self.answers = answers
+        folder = settings.get("room")
+        self.room = Room(folder and Path(folder), on_wait=lambda: self.step("wait", ""))
         self.judges: dict[str, Any] = {}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +82,8 @@ class _Server:
             return self.describe(request["path"])
         if request["do"] == "control":
             return self.control(request["problem"])
+        if request["do"] == "profile":
+            return self.profile(request)
         return self.judge(request)
 
     def describe(self, path: str) -> dict[str, Any]:
@@ -83,9 +92,10 @@ class _Server:
         from metalgen.generation.judge import described_device
         from metalgen.problem import open_problem
 
-        self.step("load", "")
         try:
-            problem = open_problem(path)
+            with self.room.working():
+                self.step("load", "")
+                problem = open_problem(path)
         except ProblemError as error:
             return {"error": str(error)}
         return {"problem": problem.to_json(), "device": described_device(self.device)}
@@ -98,6 +108,27 @@ class _Server:
             return {"reason": self.judge_of(problem).control_reason()}
         except Exception as error:
             return {"error": f"'{problem['path']}': its reference raised {described(error)}"}
+
+    def profile(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Why an accepted candidate is as slow as it is."""
+        from metalgen.errors import MetalgenError
+        from metalgen.plan import parse_plan
+
+        profiler = importlib.import_module("metalgen.profile")
+        judge = self.judge_of(request["problem"])
+        try:
+            with self.room.working():
+                self.step("profile", "")
+                profile = profiler.profile_candidate(
+                    judge.problem,
+                    request["source"],
+                    parse_plan(request["plan"]),
+                    base64.b64decode(request["metallib"]),
+                    self.device,
+                )
+        except MetalgenError as error:
+            return {"error": str(error)}
+        return {"profile": profile.to_json()}
 
     def judge(self, request: dict[str, Any]) -> dict[str, Any]:
         """The verdict on one candidate."""
@@ -147,7 +178,7 @@ class _Server:
         key = f"{problem.path} {problem.sha256}"
         if key not in self.judges:
             self.step("load", "")
-            self.judges = {key: Judge(problem.load(), self.device, self.step)}
+            self.judges = {key: Judge(problem.load(), self.device, self.step, self.room)}
         return self.judges[key]
 
     def step(self, name: str, detail: str) -> None:

@@ -68,9 +68,7 @@ class OpenAIChat:
     def request(self, messages: Sequence[Message]) -> str:
         """What is asked, less the wording for its service: what replies are kept by."""
         plain = [message.to_json() for message in messages]
-        return json.dumps(
-            {"model": self.name, "messages": plain, **self._service.request}, ensure_ascii=False
-        )
+        return json.dumps({"model": self.name, "messages": plain}, ensure_ascii=False)
 
     async def __aenter__(self) -> OpenAIChat:
         from openai import AsyncOpenAI
@@ -145,11 +143,13 @@ class OpenAIProposer:
         *,
         prompts: Prompts | None = None,
         retries: int = RETRIES,
+        needs_key: bool = True,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         service = find_service(model, base_url, environment)
+        key = service.key(environment) if needs_key else "none"
         self.prompts = prompts or Prompts()
-        self.chat = OpenAIChat(service, service.key(environment), retries=retries)
+        self.chat = OpenAIChat(service, key, retries=retries)
 
     @property
     def name(self) -> str:

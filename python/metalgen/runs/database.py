@@ -31,7 +31,7 @@ CREATE TABLE problems (
 );
 CREATE TABLE jobs (
     position INTEGER PRIMARY KEY, problem TEXT NOT NULL, model TEXT NOT NULL, context TEXT NOT NULL,
-    state TEXT NOT NULL, reason TEXT, UNIQUE (problem, model, context)
+    state TEXT NOT NULL, reason TEXT, opening TEXT, UNIQUE (problem, model, context)
 );
 CREATE TABLE calls (
     id INTEGER PRIMARY KEY, problem TEXT NOT NULL, model TEXT NOT NULL, context TEXT NOT NULL,

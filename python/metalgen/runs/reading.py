@@ -9,11 +9,14 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from metalgen.errors import RunError
 from metalgen.runs import database, rows
 from metalgen.runs.records import AttemptRow, CallRow, Job, JobRow, ProblemRow, RunInfo
+
+Run = TypeVar("Run", bound="StoredRun")
+_OF_JOB = "problem = ? AND model = ? AND context = ?"
 
 
 def open_run(path: Path | str) -> StoredRun:
@@ -31,7 +34,7 @@ class StoredRun:
         self._connection.row_factory = sqlite3.Row
         self._turn = threading.RLock()  # the connection serves one thread at a time
 
-    def __enter__(self) -> StoredRun:
+    def __enter__(self: Run) -> Run:
         return self
 
     def __exit__(
@@ -67,28 +70,39 @@ class StoredRun:
             rows.job_of(row) for row in self._select("SELECT * FROM jobs ORDER BY position")
         )
 
-    def calls(self) -> tuple[CallRow, ...]:
-        """All questions to models, oldest first."""
-        return tuple(rows.call_of(row) for row in self._select("SELECT * FROM calls ORDER BY id"))
+    def job(self, job: Job) -> JobRow | None:
+        """How far one job has come; None where the run has no such job."""
+        found = self._select(f"SELECT * FROM jobs WHERE {_OF_JOB}", _key(job))
+        return rows.job_of(found[0]) if found else None
+
+    def calls(self, job: Job | None = None) -> tuple[CallRow, ...]:
+        """All questions to models, or one job's, oldest first."""
+        if job is None:
+            found = self._select("SELECT * FROM calls ORDER BY id")
+        else:
+            found = self._select(f"SELECT * FROM calls WHERE {_OF_JOB} ORDER BY id", _key(job))
+        return tuple(rows.call_of(row) for row in found)
 
     def attempts(self, job: Job | None = None) -> tuple[AttemptRow, ...]:
         """All attempts, or one job's, oldest first."""
         if job is None:
-            found = self._select("SELECT * FROM attempts ORDER BY started, rowid")
-        else:
-            found = self._select(
-                "SELECT * FROM attempts WHERE problem = ? AND model = ? AND context = ?"
-                " ORDER BY number",
-                (job.problem, job.model, job.context),
-            )
+            return self._attempts("1 ORDER BY started, rowid")
+        return self._attempts(f"{_OF_JOB} ORDER BY number", _key(job))
+
+    def attempts_at(self, problem: str) -> tuple[AttemptRow, ...]:
+        """All attempts at one problem, oldest first."""
+        return self._attempts("problem = ? ORDER BY started, rowid", (problem,))
+
+    def _attempts(self, which: str, values: Sequence[Any] = ()) -> tuple[AttemptRow, ...]:
+        found = self._select(f"SELECT * FROM attempts WHERE {which}", values)
         return tuple(rows.attempt_of(row, self._prompt(row["prompt_sha256"])) for row in found)
 
     def answer(self, job: Job, request: str) -> CallRow | None:
         """The reply cache: what this job was answered to the same request, if it was."""
         found = self._select(
-            "SELECT * FROM calls WHERE problem = ? AND model = ? AND context = ?"
-            " AND request_sha256 = ? AND reply IS NOT NULL ORDER BY id LIMIT 1",
-            (job.problem, job.model, job.context, sha256(request.encode())),
+            f"SELECT * FROM calls WHERE {_OF_JOB} AND request_sha256 = ? AND reply IS NOT NULL"
+            " ORDER BY id LIMIT 1",
+            (*_key(job), sha256(request.encode())),
         )
         return rows.call_of(found[0]) if found else None
 
@@ -114,3 +128,7 @@ class StoredRun:
 def sha256(content: bytes) -> str:
     """Hexadecimal hash, by which content is kept."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _key(job: Job) -> tuple[str, str, str]:
+    return job.problem, job.model, job.context

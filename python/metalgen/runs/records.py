@@ -53,12 +53,13 @@ class JobRow:
     """How far a job has come; `reason` says why its model made no further attempt.
 
     A finished job is never taken up again; one that was stopped, by a budget or a service that
-    failed, is when the run is continued.
+    failed, is when the run is continued. `opening` is the swarm's best that it was shown at first.
     """
 
     job: Job
     state: State
     reason: str | None = None
+    opening: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

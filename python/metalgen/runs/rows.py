@@ -12,7 +12,17 @@ from metalgen.runs.records import AttemptRow, CallRow, Job, JobRow, ProblemRow, 
 
 # Columns that hold JSON, of whichever table.
 _JSON = frozenset(
-    ("command", "settings", "device_json", "notes", "description", "artefacts", "details", "shared")
+    (
+        "command",
+        "settings",
+        "device_json",
+        "notes",
+        "description",
+        "artefacts",
+        "details",
+        "shared",
+        "opening",
+    )
 )
 _TUPLES = frozenset(("command", "notes"))
 _TRUTHS = frozenset(("is_control",))
@@ -91,7 +101,10 @@ def problem_of(row: sqlite3.Row) -> ProblemRow:
 
 def job_of(row: sqlite3.Row) -> JobRow:
     """How far one job has come."""
-    return JobRow(Job(row["problem"], row["model"], row["context"]), row["state"], row["reason"])
+    values = _plain(row)
+    job = Job(*(values.pop(name) for name in ("problem", "model", "context")))
+    del values["position"]
+    return JobRow(job=job, **values)
 
 
 def call_of(row: sqlite3.Row) -> CallRow:

@@ -6,6 +6,7 @@ transaction of its own. `kill -9` at any moment loses at most the calls in fligh
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 import zlib
@@ -21,6 +22,7 @@ from metalgen.runs.lock import RunLock
 from metalgen.runs.reading import StoredRun, sha256
 from metalgen.runs.records import AttemptRow, Job, ProblemRow, Purpose, RunInfo, State
 
+_TOLD = ("hints", "shared", "artefacts", "input_tokens", "output_tokens", "cost")
 _IN_MEMORY = Path("(in memory)") / database.FILE
 
 
@@ -82,6 +84,15 @@ class RunStore(StoredRun):
         if self._lock is not None:
             self._lock.release()
 
+    def discard_if_unpaid(self) -> None:
+        """Remove the run where nothing was asked yet, and its folder if it holds nothing else."""
+        if self.calls() or not self.is_kept:
+            return
+        self.close()
+        self.file.unlink()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
     def end(self, is_ended: bool) -> None:
         """Note that the run is over, or goes on."""
         with self._writing() as connection:
@@ -142,15 +153,19 @@ class RunStore(StoredRun):
                 ) from error
         return attempt
 
-    def tell(self, attempt: AttemptRow) -> None:
-        """Keep what a model is told after a verdict that is kept already: hints, a swarm's best."""
-        values = rows.columns_of_attempt(attempt, "")
-        changed = {name: values[name] for name in ("hints", "shared", "artefacts", "cost")}
-        changed |= {name: values[name] for name in ("input_tokens", "output_tokens")}
+    def tell(self, attempt: AttemptRow, files: Mapping[str, bytes]) -> AttemptRow:
+        """Keep what a model is told after a verdict that is kept already, and what that cost.
+
+        Changes `hints`, `shared`, tokens and cost, and adds `files`; the attempt with their hashes.
+        """
         with self._writing() as connection:
-            rows.update(
-                connection, "attempts", changed, {**_key(attempt.job), "number": attempt.number}
-            )
+            kept = {name: self._keep(content) for name, content in files.items()}
+            attempt = replace(attempt, artefacts={**attempt.artefacts, **kept})
+            values = rows.columns_of_attempt(attempt, "")
+            changed = {name: values[name] for name in _TOLD}
+            where = {**_key(attempt.job), "number": attempt.number}
+            rows.update(connection, "attempts", changed, where)
+        return attempt
 
     def keep(self, content: bytes) -> str:
         """Keep a file by the hash of its content; the hash."""
@@ -161,6 +176,11 @@ class RunStore(StoredRun):
         """Note how far a job has come."""
         with self._writing() as connection:
             rows.update(connection, "jobs", {"state": state, "reason": reason}, _key(job))
+
+    def open_job(self, job: Job, opening: Mapping[str, Any] | None) -> None:
+        """Keep what a job is shown at first besides its problem."""
+        with self._writing() as connection:
+            rows.update(connection, "jobs", {"opening": opening}, _key(job))
 
     def _keep(self, content: bytes) -> str:
         digest = sha256(content)

@@ -1,0 +1,127 @@
+"""Options that generate, bench and resume have in common, and what they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Swarm = Annotated[
+    str | None,
+    typer.Option(help="Several models side by side, the best kept: gpt-5,o3,builtin."),
+]
+Share = Annotated[
+    bool, typer.Option("--share", help="Show every model the best accepted candidate so far.")
+]
+Attempts = Annotated[int, typer.Option(min=1, help="Attempts of each job until one is accepted.")]
+Rounds = Annotated[
+    int, typer.Option(min=0, help="After that, rounds in which a faster candidate is asked for.")
+]
+CONTEXT = typer.Option(
+    "--context",
+    help="What models are given besides the problem: plain, cuda, profile or cuda+profile; several"
+    " times to try several. Default: plain.",
+)
+Cuda = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        help="CUDA implementations, named as the problems. Default: .cu files beside them.",
+    ),
+]
+HintModel = Annotated[
+    str | None, typer.Option(help="Who reads profiles. Default: the model that is asked for more.")
+]
+BaseUrl = Annotated[
+    str | None, typer.Option(help="The service's address, in place of OPENAI_BASE_URL.")
+]
+TimeLimit = Annotated[
+    float, typer.Option(min=0.1, help="Seconds that one run of a candidate may take.")
+]
+Aten = Annotated[
+    bool, typer.Option("--allow-aten/--no-aten", help="Whether plans may call ATen operators.")
+]
+PromptFolder = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, file_okay=False, help="Templates in place of metalgen's; see prompt."
+    ),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(min=0, help="US dollars to spend at most; the last answer may go over it."),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(min=0, help="Tokens to use at most; the last answer may go over it."),
+]
+MaxSeconds = Annotated[
+    float | None,
+    typer.Option(min=0, help="Seconds after which nothing more is asked; what was, is judged."),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(min=1, help="Candidates judged at once on this machine; one at a time is timed."),
+]
+Calls = Annotated[int, typer.Option(min=1, help="Questions to one service at once.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="A Dask scheduler (tcp://...) whose workers judge; see worker."),
+]
+Replayed = Annotated[
+    Path | None,
+    typer.Option(
+        "--replay",
+        help="Do this kept run again from its answers and verdicts: nothing is asked, nothing"
+        " spent. All else but --out and --json is as it was.",
+    ),
+]
+JudgeAgain = Annotated[
+    bool,
+    typer.Option("--judge-again", help="With --replay: judge and time the candidates here."),
+]
+
+_WITH_REPLAY = {"replay", "judge_again", "out", "as_json", "jobs", "scheduler"}
+
+
+def models_of(models: list[str] | None, swarm: str | None) -> tuple[str, ...]:
+    """Everybody who is asked: --model and --swarm, or the default."""
+    from metalgen.proposers import default_model
+
+    named = [name.strip() for name in (swarm or "").split(",") if name.strip()]
+    return tuple([*(models or []), *named] or [default_model()])
+
+
+def contexts_of(contexts: list[str] | None, rounds: int) -> tuple[str, ...]:
+    """The contexts asked for, each once; BadParameter for unknown ones."""
+    from metalgen.generation.study import CONTEXTS
+
+    asked = tuple(dict.fromkeys(contexts or ["plain"]))
+    for context in asked:
+        if context not in CONTEXTS:
+            raise typer.BadParameter(
+                f"unknown context '{context}'; expected one of {', '.join(CONTEXTS)}"
+            )
+        if "profile" in context and not rounds:
+            raise typer.BadParameter(
+                f"context '{context}' profiles accepted candidates: it needs --rounds"
+            )
+    return asked
+
+
+def refuse_others(context: typer.Context) -> None:
+    """BadParameter where the command line has options that --replay makes pointless."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        is_given = source is not None and source.name == "COMMANDLINE"
+        if is_given and name not in _WITH_REPLAY:
+            raise typer.BadParameter(
+                f"--replay does a run again as it was: leave out {name.replace('_', '-')}"
+            )
+
+
+def text(path: Path | None) -> str | None:
+    """A path as it is kept."""
+    return None if path is None else str(path)
