@@ -224,3 +224,13 @@ def test_a_broken_backend_is_caught(name, cores):
     outcome = soft_mps.outcome_with(cores[name], BROKEN[name].test)
     assert outcome.status != 0, "it passed"
     assert "ImportError" not in outcome.output, outcome.output
+
+
+@pytest.mark.skipif(build.SANITIZER != "thread", reason="METALGEN_SANITIZE is not 'thread'")
+def test_the_thread_sanitizer_notices_what_threads_share_without_a_lock():
+    shared = "static int dispatches = 0; ++dispatches; __block bool encoded = false;"
+    count = ("__block bool encoded = false;", shared)
+    test = lifetime.test_threads_dispatch_on_one_stream_without_losing_work
+    outcome = soft_mps.outcome_with(build.broken([count]), test)
+    assert outcome.status != 0
+    assert "data race" in outcome.output

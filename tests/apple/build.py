@@ -80,6 +80,10 @@ def _metal() -> Path:
     runtime = sorted((HERE / "runtime").glob("*.cpp"))
     units: list[Unit] = [(path, (*CPP, *SHOWN)) for path in runtime]
     units += [(HERE / "runtime" / name, PLAIN) for name in ("image.c", "message.S")]
+    if SANITIZER == "thread":
+        units.append(
+            (HERE / "runtime" / "tsan.c", (*PLAIN, "-fvisibility=default", "-fno-builtin"))
+        )
     counted = [HERE / "foundation.mm", HERE / "dispatch.mm", *sorted((HERE / "mps").glob("*.mm"))]
     units += [(path, (*OBJECTIVE_CPP, *SHOWN, *ROOT_CLASS)) for path in counted]
     collected = sorted((HERE / "metal").glob("*.mm"))
@@ -127,6 +131,8 @@ def sanitizer_environment() -> dict[str, str]:
         "LD_PRELOAD": " ".join(done.stdout.strip() for done in found),
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own; the tests count instances instead
         "TSAN_OPTIONS": "halt_on_error=1 exitcode=66",
+        # Races go unreported in children of a process with several threads.
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 

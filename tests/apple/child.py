@@ -78,6 +78,7 @@ def run(request: dict[str, object], *, load_core: bool) -> dict[str, object]:
         watchdog.start()
         _, status = os.waitpid(process, 0)
         watchdog.cancel()
+        watchdog.join()
         output.seek(0)
         text = output.read().decode(errors="replace")
     return {"status": os.waitstatus_to_exitcode(status), "output": text}
