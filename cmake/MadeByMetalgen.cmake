@@ -19,7 +19,8 @@ function(made_by_metalgen output destination)
   install(FILES "${path}" DESTINATION "${destination}")
 endfunction()
 
-# The kernel library: every .metal file in one metallib, for each version of Metal.
+# The kernel library: every .metal file in one metallib, for each version of Metal. Safe maths: NaN and infinity
+# come out where PyTorch has them, and differences of large numbers are taken in the order written.
 file(GLOB metal_kernels CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/metal/*.metal")
 file(GLOB_RECURSE metal_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/metal/*"
      "${package}/compiler/*" "${package}/air/*.py")
@@ -28,7 +29,7 @@ include(cmake/MetalCompiler.cmake)
 foreach(standard ${METAL_STANDARDS})
   made_by_metalgen(metalgen-${standard}.metallib metalgen/data
     MODULE metalgen.compiler
-    ARGUMENTS ${metal_kernels} --standard ${standard} --signed -o
+    ARGUMENTS ${metal_kernels} --standard ${standard} --math safe --signed -o
     SOURCES ${metal_sources})
   install(FILES "${PROJECT_BINARY_DIR}/metalgen-${standard}.json" DESTINATION metalgen/data)
 endforeach()

@@ -2,7 +2,7 @@
 #pragma once
 #include <metal_stdlib>
 
-// Numbers as metalgen.ops.activation passes them.
+// Numbers as metalgen.ops.activations passes them.
 constant int no_activation = 0;
 constant int relu_activation = 1;
 constant int gelu_activation = 2;
@@ -10,6 +10,10 @@ constant int gelu_tanh_activation = 3;
 constant int silu_activation = 4;
 constant int tanh_activation = 5;
 constant int sigmoid_activation = 6;
+constant int quick_gelu_activation = 7;
+constant int hardswish_activation = 8;
+constant int softplus_activation = 9;
+constant int mish_activation = 10;
 
 // The error function to 3 units in the last place: x p(x^2) near zero, 1 - exp(-q(|x|)) beyond, where p and q
 // are least-squares fits at Chebyshev points of [0, 1] and [1, 4].
@@ -38,9 +42,12 @@ static float error_function(float x) {
   return metal::copysign(1.0f - metal::precise::exp(-q), x);
 }
 
+// log(1 + exp(x)), which is x to float's precision beyond 20; NaN stays.
+static float softplus(float x) { return x > 20.0f ? x : metal::precise::log(1.0f + metal::precise::exp(x)); }
+
 static float logistic(float x) { return 1.0f / (1.0f + metal::precise::exp(-x)); }
 
-// `activation` should be a function constant: then the branches are decided before the kernel runs.
+// `activation` is the same for all threads, so that every branch is taken alike.
 static float activate(float x, int activation) {
   if (activation == relu_activation) return x < 0.0f ? 0.0f : x;  // keeps NaN
   if (activation == gelu_activation) return 0.5f * x * (1.0f + error_function(x * 0.70710678f));
@@ -51,5 +58,9 @@ static float activate(float x, int activation) {
   if (activation == silu_activation) return x * logistic(x);
   if (activation == tanh_activation) return metal::precise::tanh(x);
   if (activation == sigmoid_activation) return logistic(x);
+  if (activation == quick_gelu_activation) return x * logistic(1.702f * x);
+  if (activation == hardswish_activation) return x * metal::clamp(x + 3.0f, 0.0f, 6.0f) / 6.0f;
+  if (activation == softplus_activation) return softplus(x);
+  if (activation == mish_activation) return x * metal::precise::tanh(softplus(x));
   return x;
 }

@@ -1,115 +1,143 @@
-// Matrix product with what usually follows it: c = activation(a b + bias).
+// Matrix products with what usually follows them: c = activation(a b + bias) + residual.
 #include <metal_stdlib>
 
-#include "activation.h"
+#include "epilogue.h"
+#include "instances.h"
+#include "tiles.h"
 
 using namespace metal;
 
-constant bool a_transposed [[function_constant(0)]];  // a is stored as k rows of m
-constant bool b_transposed [[function_constant(1)]];  // b is stored as n rows of k
+constant bool a_transposed [[function_constant(0)]];  // a is stored as k lines of m
+constant bool b_transposed [[function_constant(1)]];  // b is stored as n lines of k
 constant bool has_bias [[function_constant(2)]];
-constant int activation [[function_constant(3)]];
+constant bool has_residual [[function_constant(3)]];
+constant bool is_split [[function_constant(4)]];  // sums of parts of k go to `parts`
+constant bool is_whole = !is_split;
+constant bool is_whole_with_bias = is_whole && has_bias;
+constant bool is_whole_with_residual = is_whole && has_residual;
 
 struct GemmShape {
   uint m, n, k;
-  uint lda, ldb;            // elements from one stored row to the next
-  ulong batch_a, batch_b;  // elements from one matrix to the next, 0 where all share one
+  uint lda, ldb;                  // elements from one stored line to the next
+  uint part;                      // terms of the sum that a threadgroup adds; k unless the product is split
+  uint inner;                     // batches are numbered outer * inner + i
+  int activation;
+  uint bias_row, bias_column;     // bias[row * bias_row + column * bias_column]
+  ulong a_outer, a_inner;         // elements from one matrix to the next, 0 where all share one
+  ulong b_outer, b_inner;
 };
 
-// A threadgroup computes a 64 x 64 tile of c in steps of 16 along k; its four SIMD-groups have a quarter of 32 x 32 each,
-// held as 4 x 4 SIMD-group matrices. Tiles of a and b are widened to float on their way into threadgroup memory, and the results
-// go back through it so that whole rows are written and the edges of c cost nothing.
-constant constexpr uint kTile = 64;
-constant constexpr uint kStep = 16;
-constant constexpr uint kThreads = 128;
-constant constexpr uint kPad = 4;  // keeps rows of a tile on different banks
-
-// Copies rows x columns elements of a stored matrix, from (first_row, first_column) on, to a tile with `pitch`
-// elements a row; zeros stand in for what lies beyond the matrix.
-template <typename T, uint rows, uint columns, uint pitch>
-static void load_tile(threadgroup float* tile, device const T* matrix, uint ld, uint first_row, uint first_column,
-                      uint end_row, uint end_column, uint thread_id) {
-  for (uint i = thread_id; i < rows * columns; i += kThreads) {
-    const uint row = i / columns, column = i % columns;
-    const uint y = first_row + row, x = first_column + column;
-    tile[row * pitch + column] = y < end_row && x < end_column ? float(matrix[size_t(y) * ld + x]) : 0.0f;
-  }
-}
-
+// Puts a result of a tile where it belongs, unless it lies beyond c.
 template <typename T>
+struct GemmWriter {
+  Epilogue<T> epilogue;
+  device T* c;
+  device float* parts;
+  uint first_row, first_column;
+  size_t start;
+  uint m, n;
+  uint bias_row, bias_column;
+
+  void operator()(uint row, uint column, float sum) const thread {
+    const uint y = first_row + row, x = first_column + column;
+    if (y >= m || x >= n) return;
+    const size_t index = start + size_t(y) * n + x;
+    if (is_split) {
+      parts[index] = sum;
+    } else {
+      c[index] = epilogue(sum, y * bias_row + x * bias_column, index);
+    }
+  }
+};
+
+// One threadgroup for each tile of c, part of k and batch: (columns, rows, batch * parts).
+// Tiles of a and b are widened to S on their way into threadgroup memory.
+template <typename T, typename S, uint rows, uint columns, uint depth, uint down, uint across, uint width>
 kernel void gemm(device const T* a    [[buffer(0)]],
                  device const T* b    [[buffer(1)]],
-                 device const T* bias [[buffer(2), function_constant(has_bias)]],
-                 device T*       c    [[buffer(3)]],
-                 constant GemmShape& shape [[buffer(4)]],
+                 device const T* bias [[buffer(2), function_constant(is_whole_with_bias)]],
+                 device const T* residual [[buffer(3), function_constant(is_whole_with_residual)]],
+                 device T*       c    [[buffer(4), function_constant(is_whole)]],
+                 device float*   parts [[buffer(5), function_constant(is_split)]],
+                 constant GemmShape& shape [[buffer(6)]],
                  uint3 tile      [[threadgroup_position_in_grid]],
                  uint  thread_id [[thread_index_in_threadgroup]],
-                 uint  simdgroup [[simdgroup_index_in_threadgroup]]) {
-  constexpr uint pitch_k = kStep + kPad, pitch_n = kTile + kPad;
-  threadgroup float tile_a[kTile * pitch_k > kStep * pitch_n ? kTile * pitch_k : kStep * pitch_n];
-  threadgroup float tile_b[kTile * pitch_k > kStep * pitch_n ? kTile * pitch_k : kStep * pitch_n];
-  threadgroup float results[kTile * 32];
-  const uint first_row = tile.y * kTile, first_column = tile.x * kTile;
-  const uint row = simdgroup / 2 * 32, column = simdgroup % 2 * 32;  // of this SIMD-group's quarter
-  a += tile.z * shape.batch_a;
-  b += tile.z * shape.batch_b;
-  c += size_t(tile.z) * shape.m * shape.n;
+                 uint  simdgroup [[simdgroup_index_in_threadgroup]],
+                 uint  lane      [[thread_index_in_simdgroup]]) {
+  typedef Tiling<rows, columns, depth, down, across> Tiles;
+  threadgroup vec<S, 4> left[Tiles::left_fours];
+  threadgroup vec<S, 4> right[Tiles::right_fours];
+  threadgroup float scratch[Tiles::scratch_size];
+  threadgroup S* tile_a = (threadgroup S*)left;
+  threadgroup S* tile_b = (threadgroup S*)right;
 
-  simdgroup_float8x8 sums[4][4];
-  for (uint i = 0; i < 4; ++i) {
-    for (uint j = 0; j < 4; ++j) sums[i][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
-  }
-  for (uint k = 0; k < shape.k; k += kStep) {
+  const uint splits = is_split ? (shape.k + shape.part - 1) / shape.part : 1;
+  const uint batch = tile.z / splits;
+  const uint first = tile.z % splits * shape.part;
+  const uint end = is_split ? min(first + shape.part, shape.k) : shape.k;
+  const uint first_row = tile.y * rows, first_column = tile.x * columns;
+  a += batch / shape.inner * shape.a_outer + batch % shape.inner * shape.a_inner;
+  b += batch / shape.inner * shape.b_outer + batch % shape.inner * shape.b_inner;
+  const Lines<T> lines_a = {a, shape.lda, a_transposed ? end : shape.m, a_transposed ? shape.m : end};
+  const Lines<T> lines_b = {b, shape.ldb, b_transposed ? shape.n : end, b_transposed ? end : shape.n};
+
+  Product<Tiles> product;
+  product.begin(simdgroup);
+  for (uint k = first; k < end; k += depth) {
     if (a_transposed) {
-      load_tile<T, kStep, kTile, pitch_n>(tile_a, a, shape.lda, k, first_row, shape.k, shape.m, thread_id);
+      load_tile<depth, rows, Tiles::threads, width>(tile_a, lines_a, k, first_row, thread_id);
     } else {
-      load_tile<T, kTile, kStep, pitch_k>(tile_a, a, shape.lda, first_row, k, shape.m, shape.k, thread_id);
+      load_tile<rows, depth, Tiles::threads, width>(tile_a, lines_a, first_row, k, thread_id);
     }
     if (b_transposed) {
-      load_tile<T, kTile, kStep, pitch_k>(tile_b, b, shape.ldb, first_column, k, shape.n, shape.k, thread_id);
+      load_tile<columns, depth, Tiles::threads, width>(tile_b, lines_b, first_column, k, thread_id);
     } else {
-      load_tile<T, kStep, kTile, pitch_n>(tile_b, b, shape.ldb, k, first_column, shape.k, shape.n, thread_id);
+      load_tile<depth, columns, Tiles::threads, width>(tile_b, lines_b, k, first_column, thread_id);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);  // both tiles are complete
-    for (uint step = 0; step < kStep; step += 8) {
-      simdgroup_float8x8 left[4], right[4];
-      for (uint i = 0; i < 4; ++i) {
-        if (a_transposed) {
-          simdgroup_load(left[i], tile_a + step * pitch_n + row + i * 8, pitch_n, ulong2(0), true);
-        } else {
-          simdgroup_load(left[i], tile_a + (row + i * 8) * pitch_k + step, pitch_k);
-        }
-        if (b_transposed) {
-          simdgroup_load(right[i], tile_b + (column + i * 8) * pitch_k + step, pitch_k, ulong2(0), true);
-        } else {
-          simdgroup_load(right[i], tile_b + step * pitch_n + column + i * 8, pitch_n);
-        }
-      }
-      for (uint i = 0; i < 4; ++i) {
-        for (uint j = 0; j < 4; ++j) simdgroup_multiply_accumulate(sums[i][j], left[i], right[j], sums[i][j]);
-      }
-    }
+    product.add(tile_a, a_transposed, tile_b, b_transposed);
     threadgroup_barrier(mem_flags::mem_threadgroup);  // both tiles have been read
   }
 
-  for (uint half_tile = 0; half_tile < 2; ++half_tile) {  // columns 0 to 31, then 32 to 63
-    if (simdgroup % 2 == half_tile) {
-      for (uint i = 0; i < 4; ++i) {
-        for (uint j = 0; j < 4; ++j) simdgroup_store(sums[i][j], results + (row + i * 8) * 32 + j * 8, 32);
-      }
-    }
-    threadgroup_barrier(mem_flags::mem_threadgroup);  // 64 rows of 32 results are complete
-    for (uint i = thread_id; i < kTile * 32; i += kThreads) {
-      const uint y = first_row + i / 32, x = first_column + half_tile * 32 + i % 32;
-      if (y < shape.m && x < shape.n) {
-        const float sum = has_bias ? results[i] + float(bias[x]) : results[i];
-        c[size_t(y) * shape.n + x] = T(activate(sum, activation));
-      }
-    }
-    threadgroup_barrier(mem_flags::mem_threadgroup);  // they have been read
-  }
+  const size_t start = size_t(tile.z) * shape.m * shape.n;
+  const Epilogue<T> epilogue = {bias, residual, has_bias, has_residual, shape.activation};
+  const GemmWriter<T> write = {epilogue,         c, parts, first_row, first_column, start, shape.m, shape.n,
+                               shape.bias_row, shape.bias_column};
+  product.store(scratch, simdgroup, lane, write);
 }
 
-template [[host_name("gemm_float32")]] kernel decltype(gemm<float>) gemm<float>;
-template [[host_name("gemm_float16")]] kernel decltype(gemm<half>) gemm<half>;
-template [[host_name("gemm_bfloat16")]] kernel decltype(gemm<bfloat>) gemm<bfloat>;
+struct SplitShape {
+  uint m, n;
+  uint splits;
+  int activation;
+  uint bias_row, bias_column;
+};
+
+// c = activation(sum of the parts + bias) + residual, one thread for each result: (n, m, batch).
+template <typename T>
+kernel void gemm_join(device const float* parts [[buffer(0)]],
+                      device const T* bias [[buffer(1), function_constant(has_bias)]],
+                      device const T* residual [[buffer(2), function_constant(has_residual)]],
+                      device T*       c [[buffer(3)]],
+                      constant SplitShape& shape [[buffer(4)]],
+                      uint3 place [[thread_position_in_grid]]) {
+  const size_t size = size_t(shape.m) * shape.n;
+  const size_t within = size_t(place.y) * shape.n + place.x;
+  float sum = 0;
+  for (uint i = 0; i < shape.splits; ++i) sum += parts[(place.z * size_t(shape.splits) + i) * size + within];
+  const size_t index = place.z * size + within;
+  const Epilogue<T> epilogue = {bias, residual, has_bias, has_residual, shape.activation};
+  c[index] = epilogue(sum, place.y * shape.bias_row + place.x * shape.bias_column, index);
+}
+
+#define instantiate_gemm(name, T, S, variant, ...) \
+  template [[host_name("gemm_" name "_" variant)]] kernel                                        \
+      decltype(gemm<T, S, __VA_ARGS__>) gemm<T, S, __VA_ARGS__>;
+
+for_each_gemm(instantiate_gemm, "float32", float, float)
+for_each_gemm(instantiate_gemm, "float16", half, half)
+for_each_gemm(instantiate_gemm, "bfloat16", bfloat, bfloat)
+
+template [[host_name("gemm_join_float32")]] kernel decltype(gemm_join<float>) gemm_join<float>;
+template [[host_name("gemm_join_float16")]] kernel decltype(gemm_join<half>) gemm_join<half>;
+template [[host_name("gemm_join_bfloat16")]] kernel decltype(gemm_join<bfloat>) gemm_join<bfloat>;

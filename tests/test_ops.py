@@ -1,163 +1,177 @@
-"""The kernel library as torch operations, against PyTorch."""
+"""The kernel library as torch operations: every sample against PyTorch in float64, errors."""
+
+import dataclasses
+import re
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch.nn import functional
 
 from metalgen import ops
 from metalgen.errors import LaunchError
+from metalgen.ops.references import REFERENCES
+from metalgen.ops.sample_table import samples
+from metalgen.ops.samples import find_mismatch
 
-DTYPES = [torch.float32, torch.float16, torch.bfloat16]
-# Rounding of the result once, and of float32 sums in another order.
-TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-REFERENCES = {
-    None: lambda x: x,
-    "relu": functional.relu,
-    "gelu": functional.gelu,
-    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
-    "silu": functional.silu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-}
+SAMPLES = samples()
+# One of each operation in a narrow dtype; tests/test_ops_variants.py has all kernels' in turn.
+FIRST = [next(s for s in SAMPLES if s.operation == name) for name in REFERENCES]
 
 
-def assert_close(found, expected, dtype):
-    assert found.dtype == dtype
-    tolerance = TOLERANCE[dtype]
-    torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_results_are_those_of_float64(sample):
+    assert find_mismatch(sample, torch.float32) is None
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", REFERENCES)
-def test_a_fused_gemm_equals_product_bias_and_activation(dtype, activation):
-    a, b, bias = (torch.randn(*s).to(dtype) for s in ((70, 33), (33, 90), (90,)))
-    expected = REFERENCES[activation](a.double() @ b.double() + bias.double())
-    assert_close(ops.fused_gemm(a, b, bias, activation), expected, dtype)
+@pytest.mark.parametrize("sample", FIRST, ids=lambda sample: sample.operation)
+def test_narrow_dtypes_are_rounded_once(sample):
+    dtype = (torch.float16, torch.bfloat16)[FIRST.index(sample) % 2]
+    assert find_mismatch(sample, dtype) is None
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    st.tuples(st.integers(0, 80), st.integers(0, 80), st.integers(0, 40)),
-    st.booleans(),
-    st.booleans(),
-    st.integers(0, 3),
-)
-def test_a_fused_gemm_takes_any_size_transposition_and_batch(sizes, left, right, batch):
-    m, n, k = sizes
-    generator = torch.Generator().manual_seed(m + 100 * n)
-    lead = (batch,) if batch else ()
-    a = torch.randn(*lead, *((k, m) if left else (m, k)), generator=generator)
-    b = torch.randn(*lead, *((n, k) if right else (k, n)), generator=generator)
-    a, b = a.mT if left else a, b.mT if right else b
-    assert_close(ops.fused_gemm(a, b), a.double() @ b.double(), torch.float32)
+def test_every_operation_has_samples_and_a_reference():
+    ours = {name for name in ops.__all__ if name.islower()} - {"quantize", "rope_angles", "gated"}
+    assert ours == set(REFERENCES) == {sample.operation for sample in SAMPLES}
+    assert ours >= {sample.operation for sample in samples(large=True)}
 
 
-def test_a_fused_gemm_shares_one_matrix_among_a_batch():
-    a, b = torch.randn(3, 2, 20, 16), torch.randn(24, 16)
-    assert_close(ops.fused_gemm(a, b.T), a.double() @ b.double().T, torch.float32)
-
-
-def test_a_fused_gemm_reads_slices_that_are_not_contiguous():
-    a, b = torch.randn(20, 32)[:, 3:19], torch.randn(16, 40)[:, ::2]
-    assert_close(ops.fused_gemm(a, b), a.double() @ b.double(), torch.float32)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1,), (7, 1), (3, 31), (5, 1000), (2, 3, 4097), (0, 5), (4, 0)])
-def test_softmax_of_any_length_equals_torch(dtype, shape):
-    x = torch.randn(*shape).mul(4).to(dtype)
-    assert_close(ops.softmax(x), torch.softmax(x.double(), -1), dtype)
-
-
-def test_softmax_takes_any_dimension():
-    x = torch.randn(6, 5, 4)
-    for dim in (0, 1, -2):
-        assert_close(ops.softmax(x, dim), torch.softmax(x.double(), dim), torch.float32)
-
-
-def test_softmax_treats_infinities_and_nan_as_torch_does():
-    inf, nan = float("inf"), float("nan")
-    x = torch.zeros(5, 200)
-    x[0, 3], x[1], x[2, 7], x[3, 9], x[4, 150] = -inf, -inf, nan, 1e4, inf
-    expected = torch.softmax(x.double(), -1)
-    torch.testing.assert_close(ops.softmax(x).double(), expected, equal_nan=True)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(4, 1), (3, 33), (2, 3, 1025), (0, 8)])
-@pytest.mark.parametrize("affine", [False, True])
-def test_norms_equal_torch(dtype, shape, affine):
-    x = torch.randn(*shape).add(3).to(dtype)
-    columns = shape[-1:]
-    weight, bias = (torch.randn(columns).to(dtype) if affine else None for _ in range(2))
-    wide = [None if t is None else t.double() for t in (weight, bias)]
-    found = ops.layer_norm(x, weight, bias, 1e-3)
-    assert_close(found, functional.layer_norm(x.double(), columns, *wide, 1e-3), dtype)
-    expected = functional.rms_norm(x.double(), columns, wide[0], 1e-3)
-    assert_close(ops.rms_norm(x, weight, 1e-3), expected, dtype)
+def test_a_wrong_result_is_told_with_the_first_element(monkeypatch):
+    monkeypatch.setitem(REFERENCES, "silu", lambda x: x + 1)
+    sample = samples("silu")[2]
+    told = find_mismatch(sample, torch.float32)
+    assert re.fullmatch(r"silu\(5x6x7 transposed\): expected .* at \(0, 0, 0\), .* of 210 .*", told)
 
 
 def test_layer_norm_does_not_cancel_on_a_large_mean():
     x = torch.randn(4, 512) + 1e4
-    expected = functional.layer_norm(x.double(), (512,))
+    expected = torch.nn.functional.layer_norm(x.double(), (512,))
     torch.testing.assert_close(ops.layer_norm(x).double(), expected, rtol=2e-3, atol=2e-3)
 
 
-OPERATORS = torch.ops.metalgen
+def test_softmax_of_nothing_but_minus_infinity_is_nan_as_in_torch():
+    x = torch.full((2, 5), float("-inf"))
+    assert ops.softmax(x).isnan().all()
 
 
-@pytest.mark.parametrize(
-    ("operator", "arguments"),
-    [
-        (OPERATORS.fused_gemm, (torch.randn(5, 8), torch.randn(9, 8).T, torch.randn(9), 2)),
-        (OPERATORS.fused_gemm, (torch.randn(2, 5, 8), torch.randn(2, 8, 9), None, 0)),
-        (OPERATORS.softmax, (torch.randn(4, 6).T,)),
-        (OPERATORS.rms_norm, (torch.randn(4, 6), torch.randn(6), 1e-6)),
-        (OPERATORS.layer_norm, (torch.randn(4, 6), torch.randn(6), None, 1e-5)),
-    ],
-)
-def test_operators_pass_opcheck(operator, arguments):
-    torch.library.opcheck(operator.default, arguments)
+def test_a_query_that_sees_no_key_gets_zeros():
+    q, k, v = (torch.randn(1, 1, 8, 64) for _ in range(3))
+    mask = torch.ones(8, 8, dtype=torch.bool)
+    mask[3] = False
+    found = ops.scaled_dot_product_attention(q, k, v, mask)
+    assert (found[0, 0, 3] == 0).all()
+    assert found[0, 0, 2].abs().min() > 0
 
 
-def test_operators_trace_into_one_graph():
-    def block(x, weight):
-        return ops.softmax(ops.fused_gemm(ops.rms_norm(x), weight, activation="silu"))
+@pytest.mark.parametrize("bits", [4, 8])
+def test_quantising_is_off_by_half_a_step_at_most(bits):
+    weight = torch.randn(24, 64)
+    quantized = ops.quantize(weight, bits, 16)
+    step = quantized.scales.repeat_interleave(16, 1)
+    assert ((quantized.dequantize() - weight).abs() <= step * 0.5001).all()
+    assert quantized.shape == (24, 64)
+    assert quantized.packed.numel() == 24 * 64 * bits // 8
 
-    x, weight = torch.randn(6, 16), torch.randn(16, 10)
-    compiled = torch.compile(block, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x, weight), block(x, weight))
+
+def test_a_constant_weight_is_quantised_exactly():
+    weight = torch.full((2, 16), 0.25)
+    assert (ops.quantize(weight, 4, 8).dequantize() == weight).all()
+
+
+def test_rope_turns_position_zero_by_nothing():
+    cosine, sine = ops.rope_angles(3, 8)
+    x = torch.randn(1, 1, 3, 8)
+    turned = ops.rope(x, cosine, sine)
+    torch.testing.assert_close(turned[:, :, 0], x[:, :, 0])
+    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
+
+
+def zeros(*shape, **options):
+    return torch.zeros(*shape, **options)
+
+
+QUANTIZED = ops.quantize(torch.randn(4, 16), 8, 8)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ops.softmax(torch.zeros(3, dtype=torch.int32)), "expected x of float32"),
-        (lambda: ops.softmax(torch.zeros(3), 1), "expected dim below 1"),
-        (lambda: ops.fused_gemm(torch.zeros(3, 4), torch.zeros(5, 6)), "expected b of 4 rows"),
-        (lambda: ops.fused_gemm(torch.zeros(4), torch.zeros(4, 6)), "expected matrices"),
+        (lambda: ops.softmax(zeros(3, dtype=torch.int32)), "expected x of float32"),
+        (lambda: ops.softmax([1.0]), "expected x as a tensor of float32.*, found list"),
+        (lambda: ops.softmax(zeros(3), 1), "expected dim from -1 to 0"),
+        (lambda: ops.fused_gemm(zeros(3, 4), zeros(5, 6)), "expected b of 4 rows"),
+        (lambda: ops.fused_gemm(zeros(4), zeros(4, 6)), "expected matrices"),
+        (lambda: ops.fused_gemm(zeros(2, 3, 4), zeros(3, 4, 6)), "batches that broadcast"),
         (
-            lambda: ops.fused_gemm(torch.zeros(3, 4), torch.zeros(4, 6).half()),
+            lambda: ops.fused_gemm(zeros(3, 4), zeros(4, 6).half()),
             "expected b as a is .float32 on cpu., found float16 on cpu",
         ),
         (
-            lambda: ops.fused_gemm(torch.zeros(3, 4), torch.zeros(4, 6), torch.zeros(5)),
+            lambda: ops.fused_gemm(zeros(3, 4), zeros(4, 6), zeros(5)),
             r"expected bias of shape \(6,\), found \(5,\)",
         ),
         (
-            lambda: ops.fused_gemm(torch.zeros(3, 4), torch.zeros(4, 6), None, "swish"),
+            lambda: ops.fused_gemm(zeros(3, 4), zeros(4, 6), None, "swish"),
             "expected an activation of relu, .* found 'swish'",
         ),
         (
-            lambda: ops.rms_norm(torch.zeros(3, 4), torch.zeros(3)),
-            r"expected weight of shape \(4,\)",
+            lambda: ops.fused_gemm(zeros(3, 4), zeros(4, 6), residual=zeros(3, 5)),
+            r"expected residual of shape \(3, 6\)",
         ),
-        (lambda: ops.layer_norm(torch.zeros(())), "one dimension or more"),
-        (lambda: ops.softmax(torch.zeros(3, device="meta")), "on cpu or mps, found meta"),
+        (lambda: ops.linear(zeros(3, 4), zeros(6, 5)), "expected x .* and weight"),
+        (lambda: ops.rms_norm(zeros(3, 4), zeros(3)), r"expected weight of shape \(4,\)"),
+        (lambda: ops.layer_norm(zeros(())), "one dimension or more"),
+        (lambda: ops.softmax(zeros(3, device="meta")), "on cpu or mps, found meta"),
+        (lambda: ops.group_norm(zeros(2, 6), 4), "num_groups that divide 6, found 4"),
+        (lambda: ops.batch_norm(zeros(2, 6), zeros(6)), "mean and variance, or neither"),
+        (lambda: ops.batch_norm(zeros(6)), r"expected x \(n, c, ...\)"),
+        (lambda: ops.reduce(zeros(6), "median"), "expected a reduction of sum, .* 'median'"),
+        (lambda: ops.reduce(zeros(0), "max"), "expected elements to take the max of"),
+        (lambda: ops.conv2d(zeros(1, 3, 4, 4), zeros(2, 3, 5, 5)), "input as large as the kernel"),
+        (lambda: ops.conv2d(zeros(1, 3, 4, 4), zeros(2, 2, 1, 1)), "expected 2 channels"),
+        (
+            lambda: ops.conv2d(zeros(1, 3, 4, 4), zeros(2, 3, 1, 1), stride=0),
+            "stride as one or two integers of at least 1, found 0",
+        ),
+        (lambda: ops.max_pool2d(zeros(1, 4, 4), 2, padding=2), "padding up to half"),
+        (lambda: ops.avg_pool2d(zeros(1, 4, 4), 5), "planes as large as the kernel"),
+        (lambda: ops.embedding(torch.tensor([9]), zeros(9, 2)), "from 0 to 8, found 9"),
+        (lambda: ops.embedding(zeros(2), zeros(9, 2)), "expected indices of int32, int64"),
+        (lambda: ops.swiglu(zeros(3), zeros(4)), "gate and value of one shape"),
+        (lambda: ops.rope(zeros(1, 1, 3, 4), zeros(3, 3), zeros(3, 3)), "at most 2 angles"),
+        (lambda: ops.rope(zeros(3, 4), zeros(3, 2), zeros(3, 2)), r"x \(batch, heads"),
+        (
+            lambda: ops.scaled_dot_product_attention(*[zeros(1, 2, 3, 300)] * 3),
+            "expected e up to 256",
+        ),
+        (
+            lambda: ops.scaled_dot_product_attention(zeros(1, 3, 3, 8), *[zeros(1, 2, 3, 8)] * 2),
+            "kv heads that divide the heads",
+        ),
+        (
+            lambda: ops.scaled_dot_product_attention(*[zeros(1, 2, 3, 8)] * 3, zeros(2, 2)),
+            "a mask that broadcasts to",
+        ),
+        (lambda: ops.quantize(zeros(4, 20), 4, 16), "divides 20, found 16"),
+        (lambda: ops.quantize(zeros(4, 16), 3, 16), "4 or 8 bits"),
+        (lambda: ops.quantized_linear(zeros(2, 8), QUANTIZED), r"expected x \(..., 16\)"),
+        (
+            lambda: ops.quantized_linear(
+                zeros(2, 16), dataclasses.replace(QUANTIZED, packed=zeros(4, 16))
+            ),
+            "expected packed of uint8, found float32",
+        ),
+        (
+            lambda: ops.selective_scan(
+                *[zeros(1, 2, 3)] * 2, zeros(2, 300), *[zeros(1, 300, 3)] * 2
+            ),
+            "expected 1 to 256 states, found 300",
+        ),
+        (
+            lambda: ops.selective_scan(*[zeros(1, 2, 3)] * 2, zeros(2, 4), *[zeros(1, 5, 3)] * 2),
+            "expected b .batch, groups, states, length.",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_with_what_was_expected(call, message):
-    with pytest.raises(LaunchError, match=message):
+    with pytest.raises(LaunchError, match=message) as refused:
         call()
+    assert "\n" not in str(refused.value)

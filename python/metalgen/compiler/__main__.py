@@ -25,11 +25,12 @@ def main() -> None:
     parser.add_argument("-o", dest="output", required=True, type=Path)
     parser.add_argument("-I", dest="include_dirs", action="append", default=[], type=Path)
     parser.add_argument("--standard", choices=get_args(Standard), default=CompileOptions().standard)
+    parser.add_argument("--math", choices=("fast", "safe"), default=CompileOptions().math)
     parser.add_argument(
         "--signed", action="store_true", help="say in a .json beside it who made it"
     )
     chosen = parser.parse_args()
-    options = CompileOptions(standard=chosen.standard)
+    options = CompileOptions(math=chosen.math, standard=chosen.standard)
     try:
         metallib = compile_files(chosen.sources, include_dirs=chosen.include_dirs, options=options)
         if chosen.signed:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from metalgen.errors import LaunchError
 from metalgen.ops.arguments import DEVICES, check_row_parameter, check_tensors
-from metalgen.ops.library import kernel_for, row_threads
+from metalgen.ops.gradients import differentiate
+from metalgen.ops.library import kernel_for, threads_for_row
 
 
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-6) -> Tensor:
@@ -54,7 +56,7 @@ def _run(operation: str, x: Tensor, parameters: tuple[Tensor | None, ...], eps: 
         columns,
         eps,
         threadgroups=(x.numel() // columns,),
-        group_size=(row_threads(columns),),
+        group_size=(threads_for_row(x, columns),),
         constants={name: parameter is not None for name, parameter in given},
     )
     return result
@@ -70,6 +72,9 @@ def _(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
+differentiate(_rms_norm, lambda x, weight, eps: functional.rms_norm(x, x.shape[-1:], weight, eps))
+
+
 @torch.library.custom_op("metalgen::layer_norm", mutates_args=(), device_types=DEVICES)
 def _layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     return _run("layer_norm", x, (weight, bias), eps)
@@ -78,3 +83,9 @@ def _layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: floa
 @_layer_norm.register_fake
 def _(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+differentiate(
+    _layer_norm,
+    lambda x, weight, bias, eps: functional.layer_norm(x, x.shape[-1:], weight, bias, eps),
+)
