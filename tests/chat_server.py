@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -90,7 +91,8 @@ def chat_server(*answers: Answer | Rule) -> Iterator[ChatServer]:
             for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body.encode())
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # who asked was killed
+                self.wfile.write(body.encode())
 
         def log_message(self, *_: object) -> None:
             pass

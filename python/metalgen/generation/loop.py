@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metalgen.errors import ProblemError
+from metalgen.errors import ProblemError, RunError
 from metalgen.generation.asking import Asking
 from metalgen.generation.board import Workshop
 from metalgen.generation.budget import Budget, Spending, Spent
@@ -186,6 +186,7 @@ def conduct(
 
     Raises Interrupted on Ctrl-C, RunError where the run cannot be kept.
     """
+    _check_models(store, proposers)
     spending = Spending(settings.budget, _spent(store))
     evaluators = means.evaluators or _evaluators(settings, means)
     asking = Asking(store, spending, means.calls, replay)
@@ -210,6 +211,15 @@ def conduct(
             evaluators.close()
     store.end(True)
     return run.stopped
+
+
+def _check_models(store: RunStore, proposers: Mapping[str, Proposer]) -> None:
+    models = dict.fromkeys(row.job.model for row in store.jobs())
+    if not set(models) <= set(proposers):
+        raise RunError(
+            f"run '{store.file}' was begun with models {', '.join(models)}, not with "
+            f"{', '.join(proposers)}; go on with the same"
+        )
 
 
 def _evaluators(settings: Settings, means: Means) -> Evaluators:

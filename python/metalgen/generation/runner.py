@@ -114,7 +114,7 @@ class StudyRun:
             self.store.opened(row)
             self.store.update(device=self.shop.evaluators.device)
         else:
-            problem = replace(Problem.from_json(row.description), path=path)
+            problem = replace(Problem.from_json(row.description), path=path.resolve())
         self.shop.report.opened(row.name, problem)
         return self._new_board(row, problem)
 
@@ -161,11 +161,13 @@ class StudyRun:
 
     def _placed(self, row: ProblemRow) -> Path:
         """The problem's file: where it lay, or anew where it has changed or is gone."""
-        path = Path(row.path)
-        if path.is_file() and sha256(path.read_bytes()) == row.sha256:
-            return path
+        # As it was typed, and where that was, if the run goes on from another folder.
+        known = [row.path] if row.description is None else [row.path, row.description["path"]]
+        for path in map(Path, known):
+            if path.is_file() and sha256(path.read_bytes()) == row.sha256:
+                return path
         if not self.store.is_kept:
-            raise ProblemError(f"'{path}' has changed since the run began")
+            raise ProblemError(f"'{row.path}' has changed since the run began")
         path = self.store.folder / "problems" / f"{row.name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, row.source.encode())
