@@ -8,9 +8,11 @@ from problem_files import ADD, write_problem
 from typer.testing import CliRunner
 
 from metalgen.cli.app import make_app
-from metalgen.problem import open_problem
+from metalgen.cli.prompt_stages import sample_attempt
+from metalgen.problem import Problem, open_problem
 from metalgen.proposers import Attempt, Rejected, Reply
 from metalgen.proposers.openai import OpenAIProposer
+from metalgen.proposers.prompts import Prompts
 
 
 def rejected(reason):
@@ -92,3 +94,51 @@ def test_attempts_that_cannot_be_used_are_refused(prompt, attempts, content, opt
     done = prompt("--after", attempts, *options)
     assert done.exit_code == 1
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("reply", "could not be read"),
+        ("plan", "launch plan does not hold"),
+        ("compile", "does not compile"),
+        ("launch", "compiled but did not run"),
+        ("timeout", "did not end"),
+        ("verify", "the result is wrong"),
+        ("accepted", "Make it faster"),
+        ("hints", "A profile of it suggests"),
+        ("shared", "fastest correct candidate so far"),
+    ],
+)
+def test_every_stage_of_a_run_can_be_shown(stage, expected, problem):
+    described = Problem(problem, problem.read_text(), inputs=(), parameters=(), outputs=())
+    messages = Prompts().conversation(described, [sample_attempt(stage)])
+    assert [message.role for message in messages] == ["system", "user", "assistant", "user"]
+    assert expected in messages[-1].content
+
+
+def test_a_stage_is_shown_as_the_end_of_a_conversation(prompt):
+    done = prompt("--stage", "timeout")
+    assert done.stdout.count("---------- ") == 4
+    assert "did not end: kernel 'add' timed out" in done.stdout
+    done = prompt("--stage", "profile")
+    assert "You read profiles of Metal kernels" in done.stdout
+
+
+def test_the_chip_and_a_cuda_reference_are_in_the_prompt(prompt, problem, tmp_path):
+    (tmp_path / "cuda").mkdir()
+    reference = tmp_path / "cuda" / f"{problem.stem}.cu"
+    reference.write_text("__global__ void add_kernel() {}")
+    for where in (reference, tmp_path / "cuda"):
+        done = prompt("--chip", "M3Max", "--cuda", where)
+        assert "M3 Max, a GPU of family Apple9 with 40 cores" in done.stdout
+        assert "__global__ void add_kernel() {}" in done.stdout
+
+
+def test_a_cuda_folder_without_the_problem_and_an_unknown_chip_are_refused(prompt, tmp_path):
+    (tmp_path / "none").mkdir()
+    done = prompt("--cuda", tmp_path / "none")
+    assert done.exit_code == 3
+    assert "no CUDA implementation of 'problem'" in done.stderr
+    done = prompt("--chip", "M99")
+    assert "no chip 'M99'" in done.stderr

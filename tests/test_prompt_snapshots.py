@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from metalgen.chips import find_chip
 from metalgen.problem import NumberSpec, Problem, TensorSpec
 from metalgen.proposers import Accepted, Attempt, Rejected, Reply, Shared
-from metalgen.proposers.prompts import Prompts, names
+from metalgen.proposers.prompts import Message, Picture, Prompts, names
 
 SNAPSHOTS = Path(__file__).parent / "snapshots" / "prompts"
 
@@ -37,15 +38,21 @@ REASONS = {
     "reply": "there is no fenced `metal` block; answer with one and a fenced `json` block",
     "plan": "steps[0].args[3]: unknown name 'z'; known are x, fc.weight, y",
     "compile": "kernels.metal:7:12: error: undeclared identifier 'c'\n  y[i] = c[i];\n         ^",
-    "launch": "kernel 'add' timed out after 30 s: does a loop never end?",
+    "launch": "kernel 'add': argument 'x' (buffer 0, float): expected float32, found int64",
     "verify": "output 'y' is wrong in 3 of 16 elements\n  at [0, 1]: 0.5, expected 1.25",
 }
 VERDICTS = {
     **{f"rejected_{stage}": Rejected(stage, reason) for stage, reason in REASONS.items()},
+    "rejected_timeout": Rejected("launch", "kernel 'add' timed out after 30 s: a loop?"),
     "accepted": Accepted(12.34, 50.0, "Apple M3 Max"),
     "accepted_with_notes": Accepted(12.34, 5.0, "software device", 1, ("1 step is ATen",)),
 }
 SHARED = Shared("gpt-5", "kernel void f() {}\n", '{"steps": []}\n', Accepted(5.0, 50.0, "M3"))
+
+
+class PROFILE:
+    text = "- `add` reads 12 bytes per element\n"
+    pictures = (Picture("roofline", b"png"),)
 
 
 def rendered():
@@ -54,12 +61,23 @@ def rendered():
     system, bare = prompts.conversation(BARE, [])
     _, full = prompts.conversation(FULL, [])
     found = {"system": system, "problem_bare": bare, "problem_full": full}
+    for chip in (None, "M3 Max", "A18 Pro"):  # of the last neither clock nor bandwidth is known
+        words = Prompts(chip=None if chip is None else find_chip(chip))
+        name = f"device_{'any' if chip is None else chip.replace(' ', '_').lower()}"
+        found[name] = Message("system", words.section("device", BARE))
+    for part in ("role", "contract", "rules"):
+        found[part] = Message("system", prompts.section(part, BARE))
     for name, verdict in VERDICTS.items():
         found[name] = prompts.conversation(BARE, [Attempt(Reply("?"), verdict)])[-1]
     found["cuda"] = prompts.conversation(BARE, [], cuda="__global__ void f() {}\n")[1]
     found["shared"] = prompts.conversation(BARE, [], shared=SHARED)[1]
     hinted = Attempt(Reply("?"), VERDICTS["accepted"], "- read `x` once\n", SHARED)
     found["accepted_with_hints"] = prompts.conversation(BARE, [hinted])[-1]
+    for pictures in (False, True):
+        name = "hints_with_pictures" if pictures else "hints"
+        request = prompts.hint_request(BARE, "kernel\n", "{}\n", PROFILE, with_pictures=pictures)
+        assert [p.name for p in request[0].pictures] == (["roofline"] if pictures else [])
+        found[name] = request[0]
     return {name: message.content for name, message in found.items()}
 
 

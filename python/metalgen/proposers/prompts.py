@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import jinja2
 
 from metalgen import resources
+from metalgen.chips import Chip
 from metalgen.errors import ToolchainError
 from metalgen.proposers.protocol import Accepted, Attempt, Shared
 
@@ -29,6 +33,20 @@ class Picture:
     def sha256(self) -> str:
         """Hash of the PNG."""
         return hashlib.sha256(self.png).hexdigest()
+
+
+class Profiled(Protocol):
+    """What a profile shows: `metalgen.profile.Profile` is one."""
+
+    @property
+    def text(self) -> str:
+        """All of it in words and figures."""
+        ...
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The same, drawn."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +77,12 @@ class Limits:
 class Prompts:
     """Renders prompts; what `directory` holds replaces metalgen's own templates of the same names.
 
-    Raises ToolchainError for a directory without any such template, and for one that cannot be
-    rendered.
+    `chip` is the one to write for, None any. Raises ToolchainError for a directory without any such
+    template, and for one that cannot be rendered.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, chip: Chip | None = None) -> None:
+        self._chip = chip
         own = resources.templates() / "prompts"
         if directory is not None and not any((directory / name).is_file() for name in names()):
             raise ToolchainError(
@@ -93,7 +112,7 @@ class Prompts:
         if cuda is not None:
             task += "\n" + self._render("cuda", source=cuda)
         messages = [
-            Message("system", self._render("system", limits=Limits())),
+            Message("system", self.section("system", problem)),
             Message("user", task + self._shared(shared)),
         ]
         for attempt in history:
@@ -103,6 +122,25 @@ class Prompts:
             messages.append(Message("assistant", attempt.reply.text.strip() or "(no answer)"))
             messages.append(Message("user", told + self._shared(attempt.shared)))
         return messages
+
+    def hint_request(
+        self, problem: Problem, source: str, plan: str, profile: Profiled, *, with_pictures: bool
+    ) -> list[Message]:
+        """What the sub-agent is asked that reads a profile; `plan` is the launch plan's JSON."""
+        question = self._render(
+            "hints",
+            problem=problem,
+            source=source,
+            plan=plan,
+            profile=profile,
+            with_pictures=with_pictures,
+        )
+        return [Message("user", question, profile.pictures if with_pictures else ())]
+
+    def section(self, name: str, problem: Problem) -> str:
+        """What every question begins with, "system", or one of its parts: "role", "rules" ..."""
+        examples = examples_for(problem.source)
+        return self._render(name, limits=limits_of(self._chip), chip=self._chip, examples=examples)
 
     def _shared(self, shared: Shared | None) -> str:
         return "" if shared is None else "\n" + self._render("shared", shared=shared)
@@ -116,6 +154,35 @@ class Prompts:
                 f"prompt template {file}{_line_of(error)} cannot be rendered: "
                 f"{' '.join(str(error).split())}; correct it, or do without --prompts"
             ) from error
+
+
+def limits_of(chip: Chip | None) -> Limits:
+    """What the chip can do at most; what every one can where it is not known."""
+    family = None if chip is None else chip.family
+    threads = None if family is None else family.threads
+    memory = None if family is None else family.threadgroup_bytes
+    known = Limits()
+    return Limits(
+        known.threads if threads is None else threads.value,
+        known.threadgroup_bytes if memory is None else memory.value,
+    )
+
+
+_MOST_EXAMPLES = 2
+
+
+def examples_for(source: str) -> list[str]:
+    """The examples that suit a problem best, by the operators that its source names."""
+    suited = [name for name, words in _examples() if re.search(words, source)]
+    return suited[:_MOST_EXAMPLES] or [_examples()[-1][0]]
+
+
+@functools.cache
+def _examples() -> list[tuple[str, str]]:
+    """Names and words of templates/prompts/examples, the most telling first."""
+    index = resources.templates() / "prompts" / "examples" / "index.json"
+    listed = json.loads(index.read_text(encoding="utf-8"))["examples"]
+    return [(entry["name"], entry["words"]) for entry in listed]
 
 
 def names() -> list[str]:
