@@ -115,9 +115,16 @@ class Scaler:
         return best or self.code, None
 
     def _would_burst(self, before: _Tried, now: _Tried) -> bool:
-        """Whether the next step, growing as the last did, would be far beyond the budget."""
-        growth = now.tensor_bytes / max(1, before.tensor_bytes)
-        return now.tensor_bytes * growth > 4 * self.budget.tensor_bytes
+        """Whether the next step, growing as the last did, would be far beyond the budget.
+
+        Time tells of what bytes do not: an attention's matrix is neither input nor output.
+        """
+        larger = now.tensor_bytes / max(1, before.tensor_bytes)
+        slower = max(larger, now.seconds / before.seconds)
+        return (
+            now.tensor_bytes * larger > 4 * self.budget.tensor_bytes
+            or now.seconds * slower > 2 * self.budget.open_s
+        )
 
     def _most(self, names: Sequence[str]) -> int:
         """How many halvings leave nothing that could be made smaller."""
