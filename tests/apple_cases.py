@@ -64,25 +64,18 @@ class Case:
     same_bits: bool = True  # false where the compilers may order or fuse operations differently
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """Kernels that the same headers instantiate."""
 
     headers: Sequence[str]
     cases: Mapping[str, Case]
+    one_in: int = 4  # the share of the cases that are the fixed sample, tested by default
     extra: str = ""  # Metal to stand between the headers and the instances
 
-    @functools.cached_property
-    def ours(self) -> metalgen.Library:
-        """Our compiler's build of every kernel here, from the same headers."""
-        lines = [*_PRELUDE, *(f'#include "{_KERNELS}/{header}"' for header in self.headers)]
-        lines.append(self.extra)
-        lines += [f'instantiate("{n}", {c.ours})' for n, c in self.cases.items() if c.ours]
-        return metalgen.compile_shader(
-            "\n".join(lines),
-            include_dirs=[kernel_headers()],
-            options=CompileOptions(math="safe"),  # as these kernels were compiled
-        )
+    def number(self, name: str) -> int:
+        """Which of `one_in` parts a case belongs to; the first is the sample."""
+        return list(self.cases).index(name) % self.one_in
 
     def check(self, name: str) -> None:
         """Apple's kernel computes what is expected, and ours the same as Apple's."""
@@ -92,20 +85,36 @@ class Family:
         for index, expected in launch.expected.items():
             assert_close(results[index], expected, launch.tolerance)
         if case.ours:
-            compare(run(self.ours, name, launch), results, launch, case.same_bits)
+            compare(
+                run(_ours(self, self.number(name)), name, launch), results, launch, case.same_bits
+            )
 
     def check_ours(self, name: str) -> None:
         """Our build computes what is expected: for kernels that MLX compiles when it needs them."""
         launch = self.cases[name].launch()
-        results = run(self.ours, name, launch)
+        results = run(_ours(self, self.number(name)), name, launch)
         for index, expected in launch.expected.items():
             assert_close(results[index], expected, launch.tolerance)
 
 
-def kernels(families: Mapping[str, Family], *, one_in: int = 4) -> pytest.MarkDecorator:
+@functools.cache
+def _ours(family: Family, part: int) -> metalgen.Library:
+    """Our compiler's build of one part of a family's kernels, from the same headers."""
+    lines = [*_PRELUDE, *(f'#include "{_KERNELS}/{header}"' for header in family.headers)]
+    lines.append(family.extra)
+    chosen = list(family.cases.items())[part :: family.one_in]
+    lines += [f'instantiate("{name}", {case.ours})' for name, case in chosen if case.ours]
+    return metalgen.compile_shader(
+        "\n".join(lines),
+        include_dirs=[kernel_headers()],
+        options=CompileOptions(math="safe"),  # as these kernels were compiled
+    )
+
+
+def kernels(families: Mapping[str, Family]) -> pytest.MarkDecorator:
     """Parametrizes `family` and `kernel`; all but a fixed sample wait for --all-kernels."""
     listed = [
-        pytest.param(name, kernel, marks=[pytest.mark.thorough] if i % one_in else [])
+        pytest.param(name, kernel, marks=[pytest.mark.thorough] if i % family.one_in else [])
         for name, family in families.items()
         for i, kernel in enumerate(family.cases)
     ]
