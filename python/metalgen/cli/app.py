@@ -21,6 +21,7 @@ _SUMMARIES = {
     "bench": "Run models on many problems and print figures.",
     "resume": "Go on with a kept run that was interrupted, killed or stopped.",
     "runs": "List the kept runs.",
+    "worker": "Judge candidates for studies that run elsewhere (Dask).",
     "figures": "Print the figures of a kept run.",
     "report": "Write a kept run as one HTML page.",
     "trace": "Write a kept run's time as a trace for Chrome or Perfetto.",
@@ -30,6 +31,7 @@ _SUMMARIES = {
     "inspect": "Show the kernels of a metallib, or of a library that holds one.",
     "doctor": "Examine this machine: system, compiler, torch, devices; with remedies.",
     "devices": "List the devices that can run kernels here.",
+    "profile": "Show why a candidate is as slow as it is, in words and pictures.",
     "chips": "List what is known of Apple's GPUs, with sources.",
     "cache": "Show or clear the cache of compiled sources.",
 }

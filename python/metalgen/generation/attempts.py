@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from metalgen.errors import ProposalError
-from metalgen.proposers import Accepted, Attempt, Rejected, Reply, Verdict
+from metalgen.generation.result import verdict_of_json
+from metalgen.proposers import Attempt, Reply
 
 
 def read_attempts(path: Path, model: str | None = None) -> list[Attempt]:
@@ -47,18 +48,6 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def _attempt(line: Mapping[str, Any], path: Path) -> Attempt:
     try:
-        return Attempt(Reply(line["reply"]), _verdict(line["verdict"]))
+        return Attempt(Reply(line["reply"]), verdict_of_json(line["verdict"]))
     except (KeyError, TypeError) as error:
         raise ProposalError(f"'{path}': an attempt without {error}: not metalgen's file") from error
-
-
-def _verdict(line: Mapping[str, Any]) -> Verdict:
-    if line["verdict"] == "rejected":
-        return Rejected(line["stage"], line["reason"])
-    return Accepted(
-        candidate_us=line["candidate_us"],
-        eager_us=line["eager_us"],
-        device=line["device"],
-        aten_steps=line["aten_steps"],
-        notes=tuple(line["notes"]),
-    )

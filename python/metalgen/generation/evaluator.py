@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from metalgen.generation.candidate import Candidate
 from metalgen.generation.sandbox import Failed, Limits, Worker
 from metalgen.problem import Problem
 from metalgen.problem.source import read_problem_file
+from metalgen.profile import Profile
 from metalgen.proposers import Accepted, Rejected
 
 _HINTS = {
@@ -100,29 +100,47 @@ class Evaluator:
         self, problem: Problem, candidate: Candidate, *, allow_aten: bool = True
     ) -> Evaluation:
         """The verdict on a candidate; ProblemError where the reference itself fails."""
+        answer = self._judged(problem, candidate, allow_aten=allow_aten, is_timed=True)
+        if isinstance(answer, Failed):
+            return Evaluation(_rejected(answer, problem, self._is_candidates_fault(answer)))
+        return self._verdict(answer)
+
+    def rejection(
+        self, problem: Problem, candidate: Candidate, *, allow_aten: bool = True
+    ) -> Rejected | None:
+        """What is wrong with a candidate, which is not timed; None where it is right."""
+        answer = self._judged(problem, candidate, allow_aten=allow_aten, is_timed=False)
+        if isinstance(answer, Failed):
+            return _rejected(answer, problem, self._is_candidates_fault(answer))
+        if "verified" in answer:
+            return None
+        verdict = self._verdict(answer).verdict
+        assert isinstance(verdict, Rejected)
+        return verdict
+
+    def _judged(
+        self, problem: Problem, candidate: Candidate, **how: bool
+    ) -> dict[str, Any] | Failed:
         request = {
             "do": "judge",
             "problem": problem.to_json(),
             "source": candidate.source,
             "plan": candidate.plan.model_dump(mode="json", exclude_defaults=True),
-            "allow_aten": allow_aten,
             # Every core may be busy all the time; the wall-clock limits end things earlier.
             "processor_seconds": 64 * (self._limits.launch_s + 60),
+            **how,
         }
         answer = self._ask(request)
         if isinstance(answer, Failed) and not self._is_candidates_fault(answer):
             # An earlier candidate may have damaged the process: ask a new one before judging.
             answer = self._ask(request)
-        if isinstance(answer, Failed):
-            return Evaluation(_rejected(answer, problem, self._is_candidates_fault(answer)))
-        return self._verdict(answer)
+        return answer
 
-    def profile(self, problem: Problem, candidate: Candidate, metallib: bytes) -> Any:
-        """The `metalgen.profile.Profile` of an accepted candidate.
+    def profile(self, problem: Problem, candidate: Candidate, metallib: bytes) -> Profile:
+        """Why an accepted candidate is as slow as it is.
 
         Raises UnsupportedError where it cannot be profiled.
         """
-        profile = importlib.import_module("metalgen.profile")
         request = {
             "do": "profile",
             "problem": problem.to_json(),
@@ -135,7 +153,7 @@ class Evaluator:
             raise UnsupportedError(f"not supported: the profile {answer.reason}")
         if "error" in answer:
             raise UnsupportedError(f"not supported: {answer['error']}")
-        return profile.Profile.from_json(answer["profile"])
+        return Profile.from_json(answer["profile"])
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any] | Failed:
         self._launched = False

@@ -16,6 +16,7 @@ from metalgen.generation.candidate import Candidate
 from metalgen.generation.evaluator import Evaluation, Evaluator
 from metalgen.generation.sandbox import Limits
 from metalgen.problem import Problem
+from metalgen.profile import Profile
 from metalgen.runs import Job
 
 T = TypeVar("T")
@@ -51,8 +52,12 @@ class Evaluators(Protocol):
 
     async def profile(
         self, job: Job, problem: Problem, candidate: Candidate, metallib: bytes
-    ) -> Any:
+    ) -> Profile:
         """The profile of an accepted candidate."""
+        ...
+
+    async def leave(self) -> None:
+        """Let go of what belongs to the study's event loop."""
         ...
 
     def close(self) -> None:
@@ -101,6 +106,9 @@ class LocalEvaluators:
     ) -> None:
         self.close()
 
+    async def leave(self) -> None:
+        """Stay warm for the next study."""
+
     def close(self) -> None:
         """Stop, whatever is under way."""
         for place in (*self._free, *self._busy):
@@ -134,7 +142,7 @@ class LocalEvaluators:
 
     async def profile(
         self, job: Job, problem: Problem, candidate: Candidate, metallib: bytes
-    ) -> Any:
+    ) -> Profile:
         """The profile of an accepted candidate."""
         return await self._do(
             job, lambda evaluator: evaluator.profile(problem, candidate, metallib)

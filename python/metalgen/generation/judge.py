@@ -37,6 +37,17 @@ Progress = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """A candidate that is right, ready to be timed."""
+
+    metallib: bytes
+    library: Library
+    compiled: CompiledPlan
+    checks: tuple[Checked, ...]
+    aten_steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """An accepted candidate with its evidence."""
 
@@ -71,6 +82,11 @@ class Judge:
 
     def judge(self, candidate: Candidate, *, allow_aten: bool) -> Judged | Overrun | Rejected:
         """Compile, check, run, compare and time; Rejected says what to repair."""
+        checked = self.check(candidate, allow_aten=allow_aten)
+        return self._accept(checked) if isinstance(checked, Verified) else checked
+
+    def check(self, candidate: Candidate, *, allow_aten: bool) -> Verified | Overrun | Rejected:
+        """All that `judge` does, less the timing."""
         try:
             with self.room.working():
                 self.progress("compile", "")
@@ -94,7 +110,8 @@ class Judge:
         checks = self._verify(compiled, library)
         if isinstance(checks, Overrun | Rejected):
             return checks
-        return self._accept(candidate, metallib, compiled, library, checks)
+        aten_steps = len(candidate.plan.aten_steps)
+        return Verified(metallib, library, compiled, tuple(checks), aten_steps)
 
     def _verify(
         self, compiled: CompiledPlan, library: WatchedLibrary
@@ -117,29 +134,22 @@ class Judge:
                 return found
             checks.append(found)
 
-    def _accept(
-        self,
-        candidate: Candidate,
-        metallib: bytes,
-        compiled: CompiledPlan,
-        library: Library,
-        checks: list[Checked],
-    ) -> Judged:
+    def _accept(self, verified: Verified) -> Judged:
         with self.room.measuring():
             self.progress("time", "")
-            timing = self._time(compiled, library)
+            timing = self._time(verified.compiled, verified.library)
         notes = list(self._cases.notes)
-        unsteady = [check.case for check in checks if not check.is_deterministic]
+        unsteady = [check.case for check in verified.checks if not check.is_deterministic]
         if unsteady:
             notes.append(f"two runs differ in their last bits on {unsteady[0]}")
         control = self.control_reason()
         if control is not None:
             notes.append(f"{control}: a control, not a win")
         return Judged(
-            metallib=metallib,
+            metallib=verified.metallib,
             timing=timing,
-            checks=tuple(checks),
-            aten_steps=len(candidate.plan.aten_steps),
+            checks=verified.checks,
+            aten_steps=verified.aten_steps,
             notes=tuple(notes),
             is_control=control is not None,
         )

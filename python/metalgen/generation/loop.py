@@ -169,6 +169,7 @@ def _row(task: Task, *, is_alone: bool) -> ProblemRow:
         level=task.level,
         is_control=task.control_reason is not None,
         control_reason=task.control_reason,
+        notes=task.notes,
         failure=failure,
         path=str(task.path),
     )
@@ -224,6 +225,10 @@ def _check_models(store: RunStore, proposers: Mapping[str, Proposer]) -> None:
 
 def _evaluators(settings: Settings, means: Means) -> Evaluators:
     limits = means.limits or Limits(launch_s=settings.time_limit)
+    if means.scheduler is not None:
+        from metalgen.generation.cluster import ClusterEvaluators
+
+        return ClusterEvaluators(means.scheduler, limits, settings.device)
     device = settings.device or default_device()
     return LocalEvaluators(limits, device, means.places, means.report.step)
 

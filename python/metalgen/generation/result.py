@@ -73,6 +73,19 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def verdict_of_json(plain: Mapping[str, Any]) -> Verdict:
+    """What `verdict_json` gave."""
+    if plain["verdict"] == "rejected":
+        return Rejected(plain["stage"], plain["reason"])
+    return Accepted(
+        candidate_us=plain["candidate_us"],
+        eager_us=plain["eager_us"],
+        device=plain["device"],
+        aten_steps=plain["aten_steps"],
+        notes=tuple(plain["notes"]),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Best:
     """The fastest accepted candidate and its evidence."""

@@ -48,6 +48,7 @@ class StudyRun:
         kept = [record_of(row) for row in self.store.attempts()]
         self.shop.report.began([row.job for row in jobs], kept)
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.shop.evaluators.leave)
             for chat in self._chats():
                 await stack.enter_async_context(chat)
             places = asyncio.Semaphore(self.at_once)
@@ -119,7 +120,7 @@ class StudyRun:
         return self._new_board(row, problem)
 
     async def _described(self, job: Job, row: ProblemRow, problem: Problem) -> ProblemRow:
-        row = replace(row, description=problem.to_json(), notes=problem.notes)
+        row = replace(row, description=problem.to_json(), notes=(*row.notes, *problem.notes))
         if row.is_control or not self.shop.settings.is_nested:
             return row  # of a single problem the verdict says it
         try:

@@ -25,6 +25,7 @@ class Task:
     name: str
     level: int | None = None
     control_reason: str | None = None  # known beforehand: its output ignores what it is given
+    notes: tuple[str, ...] = ()  # what was done to it beforehand: other sizes
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ whatever the problem file prints goes to the error log instead.
     {"do": "control", "problem": {...}}            -> {"reason": "..." | null} | {"error": "..."}
     {"do": "profile", "problem": {...}, "source": s, "plan": {...}, "metallib": base64}
                                                    -> {"profile": {...}} | {"error": "..."}
-    {"do": "judge", "problem": {...}, "source": s, "plan": {...}, "allow_aten": b,
-     "processor_seconds": n}                       -> {"accepted": {...}} | {"rejected": {...}}
+    {"do": "judge", "problem": {...}, "source": s, "plan": {...}, "allow_aten": b, "is_timed": b,
+     "processor_seconds": n}       -> {"accepted": {...}} | {"rejected": {...}} | {"verified": true}
 
 Before each step it sends {"step": name, "detail": text}; the answer has "done": true.
 """
@@ -17,7 +17,6 @@ Before each step it sends {"step": name, "detail": text}; the answer has "done":
 from __future__ import annotations
 
 import base64
-import importlib
 import os
 import signal
 import threading
@@ -113,13 +112,13 @@ class _Server:
         """Why an accepted candidate is as slow as it is."""
         from metalgen.errors import MetalgenError
         from metalgen.plan import parse_plan
+        from metalgen.profile import profile_candidate
 
-        profiler = importlib.import_module("metalgen.profile")
         judge = self.judge_of(request["problem"])
         try:
             with self.room.working():
                 self.step("profile", "")
-                profile = profiler.profile_candidate(
+                profile = profile_candidate(
                     judge.problem,
                     request["source"],
                     parse_plan(request["plan"]),
@@ -134,7 +133,7 @@ class _Server:
         """The verdict on one candidate."""
         from metalgen.errors import ProblemError
         from metalgen.generation.candidate import Candidate
-        from metalgen.generation.judge import Overrun
+        from metalgen.generation.judge import Overrun, Verified
         from metalgen.generation.limits import is_out_of_memory, limit_processor_time
         from metalgen.plan import parse_plan
         from metalgen.proposers import Rejected
@@ -143,7 +142,8 @@ class _Server:
         candidate = Candidate(request["source"], parse_plan(request["plan"]))
         try:
             judge = self.judge_of(request["problem"])
-            found = judge.judge(candidate, allow_aten=request["allow_aten"])
+            deed = judge.judge if request["is_timed"] else judge.check
+            found = deed(candidate, allow_aten=request["allow_aten"])
         except ProblemError as error:
             return {"error": str(error)}
         except (MemoryError, RuntimeError) as error:
@@ -157,6 +157,8 @@ class _Server:
                 "rejected": {"stage": rejected.stage, "reason": rejected.reason},
                 "overrun": isinstance(found, Overrun),
             }
+        if isinstance(found, Verified):
+            return {"verified": True}
         return {
             "accepted": {
                 "metallib": base64.b64encode(found.metallib).decode(),
