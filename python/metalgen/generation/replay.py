@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -138,18 +139,19 @@ def begin_replay(
 
 def _silent_proposers(settings: Settings, run: StoredRun) -> dict[str, Proposer]:
     """Those of the earlier run, to word prompts; they are never asked and need no key."""
-    names = list(dict.fromkeys(row.job.model for row in run.jobs()))
+    jobs = {row.job.model: row.job for row in run.jobs()}
     words = Prompts(None if settings.prompts is None else Path(settings.prompts))
-    return {
-        name: _silent(typed, name, words)
-        for typed, name in zip(settings.models, names, strict=True)
-    }
+    return {name: _silent(run, job, words) for name, job in jobs.items()}
 
 
-def _silent(typed: str, name: str, words: Prompts) -> Proposer:
-    if typed == "builtin" or typed.startswith("scripted"):
-        return ScriptedProposer((), name)
-    return OpenAIProposer(typed, prompts=words, needs_key=False)
+def _silent(run: StoredRun, job: Job, words: Prompts) -> Proposer:
+    requests = (run.artefact(call.request_sha256) for call in run.calls(job))
+    first = next(requests, b"{}")
+    # What a language model was sent names it; of several with one name it is the model's own.
+    model = json.loads(first).get("model")
+    if model is None:
+        return ScriptedProposer((), job.model)
+    return OpenAIProposer(model, prompts=words, needs_key=False)
 
 
 def _is_of(row: AttemptRow, candidate: Candidate) -> bool:
