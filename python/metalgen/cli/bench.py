@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from metalgen.cli import kernelbench_options as selecting
 from metalgen.cli import study_options as options
 
 
@@ -15,6 +16,11 @@ def bench(
     problems: Annotated[
         Path | None, typer.Argument(help="A folder of problem files, searched in depth.")
     ] = None,
+    kernelbench: selecting.KernelBench = None,
+    levels: selecting.Levels = None,
+    only: selecting.Only = None,
+    shapes: selecting.ShapesOption = selecting.ShapesName.AS_IS,
+    subset: selecting.SubsetOption = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Who writes the kernels; see generate.")
     ] = None,
@@ -45,7 +51,10 @@ def bench(
         bool, typer.Option("--json", help="Print the figures as JSON and nothing else.")
     ] = False,
 ) -> None:
-    """Run models on every problem below PROBLEMS and tell how many they solve, and how fast."""
+    """Run models on every problem and tell how many they solve, and how fast.
+
+    The problems are those below PROBLEMS, or KernelBench's (--kernelbench and what follows it).
+    """
     from metalgen.cli.sitting import Sitting, free_folder
     from metalgen.generation import Budget, Means, Settings
     from metalgen.generation.tasks import find_problems
@@ -54,9 +63,22 @@ def bench(
     if replay is not None:
         options.refuse_others(context)
         raise typer.Exit(sitting.replay(replay, out, judge_again))
-    if problems is None:
-        raise typer.BadParameter("Missing argument 'PROBLEMS': give a folder, or --replay")
-    tasks = find_problems(problems)
+    place = kernelbench or problems
+    if place is None or None not in (kernelbench, problems):
+        raise typer.BadParameter("give a folder of PROBLEMS, --kernelbench PATH, or --replay RUN")
+    folder = out or free_folder(Path("runs") / f"bench-{place.absolute().stem}")
+    version = None
+    if kernelbench is None:
+        tasks = find_problems(place)
+    else:
+        tasks, version = selecting.tasks_of(
+            kernelbench,
+            folder / "problems",
+            levels=levels,
+            problems=only,
+            shapes=shapes,
+            subset=subset,
+        )
     settings = Settings(
         models=options.models_of(model, swarm),
         contexts=options.contexts_of(contexts, rounds),
@@ -70,7 +92,8 @@ def bench(
         cuda=options.text(cuda),
         hint_model=hint_model,
         is_nested=True,
+        shapes=None if kernelbench is None else shapes.value,
+        version=version,
         budget=Budget(max_cost, max_tokens, max_seconds),
     )
-    folder = out or free_folder(Path("runs") / f"bench-{problems.absolute().name}")
     raise typer.Exit(sitting.begin(tasks, settings, folder))

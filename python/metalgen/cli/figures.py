@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -42,59 +43,64 @@ def print_summary(console: Console, summary: Summary) -> None:
     parts: dict[str, Part] = {str(column): part for column, part in summary.columns.items()}
     if len(parts) > 1:
         parts["best of all"] = summary.together
+    if not console.is_terminal:
+        console.width = max(console.width, 200)  # whoever reads a pipe wants no broken lines
     console.print(_overview(parts))
     for title, table in (
         ("correct by attempt", _by_attempt(parts)),
-        ("over eager", _speeds({name: part.overall.eager for name, part in parts.items()})),
-        ("over torch.compile", _speeds(_compiled(parts))),
+        ("fast_p over eager", _fast({name: part.overall.eager for name, part in parts.items()})),
+        ("over torch.compile", _compiled(parts)),
         ("by level", _levels(parts)),
         ("contexts, best of all models", _contexts(summary)),
         ("who wins what", _swarm(summary.swarm)),
+        ("steps and cost", _costs(parts)),
     ):
         if table is not None and table.row_count:
             console.print(f"\n{title}", style="bold", highlight=False)
             console.print(table)
     conditions = "; ".join(f"{name}: {text}" for name, text in summary.conditions.items())
     legend = (
-        "geo. mean: failures at 1.0; fallback: also what is slower than eager; median of correct"
-        " and of all likewise; faster, win: than eager"
+        "geo. mean, median: over eager, failures at 1.0; fallback: what is slower at 1.0 too;"
+        " faster, win: than eager"
     )
     for line in ("", legend, *summary.asides, f"measured on {conditions}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(*names: str) -> Table:
-    table = Table(show_edge=False)
+    table = Table(show_edge=False, box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(names):
-        table.add_column(name, justify="right" if i else "left", overflow="fold")
+        table.add_column(name, justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
     return table
 
 
 def _overview(parts: Mapping[str, Part]) -> Table:
-    table = _table(
-        "",
-        "solved",
-        "of",
-        "faster",
-        "geo. mean",
-        "of correct",
-        "fallback",
-        "Metal",
-        "cost",
-        "per win",
-    )
+    table = _table("", "solved", "faster", "geo. mean", "of correct", "fallback", "median")
     for name, part in parts.items():
         overall = part.overall
         table.add_row(
             escape(name),
-            str(overall.solved),
-            str(overall.problems),
+            f"{overall.solved} of {overall.problems}",
             str(overall.wins),
             _times(overall.eager.geometric_mean),
             _times(overall.eager.geometric_mean_correct),
             _times(overall.eager.geometric_mean_fallback),
+            _times(overall.eager.median),
+        )
+    return table
+
+
+def _costs(parts: Mapping[str, Part]) -> Table:
+    table = _table("", "Metal", "ATen", "attempts", "cost", "per solved", "per win")
+    for name, part in parts.items():
+        overall = part.overall
+        table.add_row(
+            escape(name),
             _percent(overall.steps.metal),
+            _percent(overall.steps.aten),
+            str(overall.effort.attempts),
             _dollars(overall.effort.cost) or "unknown",
+            _dollars(overall.effort.cost_per_solved),
             _dollars(overall.effort.cost_per_win),
         )
     return table
@@ -113,31 +119,33 @@ def _by_attempt(parts: Mapping[str, Part]) -> Table | None:
     return table
 
 
-def _compiled(parts: Mapping[str, Part]) -> dict[str, Speeds]:
-    found = {name: part.overall.compiled for name, part in parts.items()}
-    return {name: speeds for name, speeds in found.items() if speeds is not None}
-
-
-def _speeds(speeds: Mapping[str, Speeds]) -> Table:
+def _fast(speeds: Mapping[str, Speeds]) -> Table:
     from metalgen.report.figures import FAST_P
 
-    table = _table(
-        "", *(f"fast_{p:g}" for p in FAST_P), "geo. mean", "median", "of correct", "problems"
-    )
+    table = _table("p", *(f"{p:g}" for p in FAST_P))
     for name, each in speeds.items():
-        table.add_row(
-            escape(name),
-            *(_percent(each.fast[p]) for p in FAST_P),
-            _times(each.geometric_mean),
-            _times(each.median),
-            _times(each.median_correct),
-            str(each.problems),
-        )
+        table.add_row(escape(name), *(_percent(each.fast[p]) for p in FAST_P))
+    return table
+
+
+def _compiled(parts: Mapping[str, Part]) -> Table:
+    table = _table("", "geo. mean", "of correct", "fast_1", "fast_2", "problems")
+    for name, part in parts.items():
+        speeds = part.overall.compiled
+        if speeds is not None:
+            table.add_row(
+                escape(name),
+                _times(speeds.geometric_mean),
+                _times(speeds.geometric_mean_correct),
+                _percent(speeds.fast[1.0]),
+                _percent(speeds.fast[2.0]),
+                str(speeds.problems),
+            )
     return table
 
 
 def _levels(parts: Mapping[str, Part]) -> Table:
-    table = _table("", "level", "solved", "of", "faster", "geo. mean", "of correct", "per win")
+    table = _table("", "level", "solved", "faster", "geo. mean", "of correct", "per win")
     for name, part in parts.items():
         for level, each in part.levels.items():
             if level is not None:
@@ -147,8 +155,7 @@ def _levels(parts: Mapping[str, Part]) -> Table:
 
 def _level_cells(each: Figures) -> list[str]:
     return [
-        str(each.solved),
-        str(each.problems),
+        f"{each.solved} of {each.problems}",
         str(each.wins),
         _times(each.eager.geometric_mean),
         _times(each.eager.geometric_mean_correct),
@@ -197,4 +204,6 @@ def _percent(value: float | None) -> str:
 
 
 def _dollars(value: float | None) -> str:
-    return "" if value is None else f"${value:.2f}" if value >= 0.01 else f"${value:.4f}"
+    if value is None:
+        return ""
+    return f"${value:.2f}" if value >= 0.01 or not value else f"${value:.4f}"

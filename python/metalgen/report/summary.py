@@ -21,6 +21,8 @@ from metalgen.report.outcomes import (
 from metalgen.report.swarm import BestOf, best_of
 from metalgen.runs import AttemptRow, Job, ProblemRow, RunInfo, RunRecords
 
+_INTERNAL = ("is_nested",)  # settings that say nothing about figures
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -67,7 +69,7 @@ class Summary:
         conditions |= {
             name.replace("_", " "): _text(value)
             for name, value in self.info.settings.items()
-            if isinstance(value, str | int | float | list | tuple) and _text(value)
+            if isinstance(value, str | int | float | list | tuple) and name not in _INTERNAL
         }
         return {name: text for name, text in conditions.items() if text}
 
@@ -179,6 +181,8 @@ def _swarm_json(swarm: BestOf) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
