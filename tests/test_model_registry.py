@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from chat_server import chat_server, completion, failure
@@ -12,7 +12,7 @@ from problem_files import ADD, write_problem
 
 from metalgen.errors import ProviderError, ToolchainError
 from metalgen.problem import open_problem
-from metalgen.proposers import make_proposer
+from metalgen.proposers import default_model, make_proposer
 from metalgen.proposers.models import read_registry
 from metalgen.proposers.service import find_service
 
@@ -58,6 +58,25 @@ def test_every_price_says_where_and_when_it_was_read():
     for model in models:
         assert model.price is None or model.price.source.startswith("https://")
         assert model.price is None or model.price.read <= date.today()
+
+
+def test_current_models_are_known_beside_those_of_the_study():
+    registry = read_registry({})
+    soon = date.today() + timedelta(days=90)
+    current = [m for m in registry.models if m.retires is None or m.retires > soon]
+    assert {model.provider for model in current} == {"anthropic", "deepseek", "openai"}
+    for model in registry.models:
+        assert model.context is not None
+        assert model.vision is not None
+
+
+def test_the_default_model_is_known_priced_and_does_not_retire_soon():
+    model = read_registry({}).find(default_model({"OPENAI_API_KEY": "sk"}))
+    assert model is not None
+    assert model.provider == "openai"
+    assert model.price is not None
+    assert model.retires is None or model.retires > date.today() + timedelta(days=90)
+    assert default_model({}) == "builtin"
 
 
 @pytest.mark.parametrize("name", STUDY)

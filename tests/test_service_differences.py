@@ -8,7 +8,9 @@ from problem_files import ADD, write_problem
 
 from metalgen.errors import ProviderError
 from metalgen.problem import open_problem
+from metalgen.proposers.blocking import run_blocking
 from metalgen.proposers.openai import OpenAIProposer
+from metalgen.proposers.prompts import Message, Picture
 
 
 @pytest.fixture
@@ -162,3 +164,56 @@ def test_other_refusals_are_not_asked_again(problem, proposer, answer):
     with chat_server(answer) as server, pytest.raises(ProviderError):
         proposer(server, max_tokens=9).propose(problem, [])
     assert len(server.requests) == 1
+
+
+PICTURE = Picture("roofline", b"\x89PNG")
+
+
+def asked_with_a_picture(proposer, times=1):
+    async def ask():
+        async with proposer.chat:
+            for _ in range(times):
+                reply = await proposer.chat.ask([Message("user", "read this", (PICTURE,))])
+        return reply
+
+    return run_blocking(ask())
+
+
+def test_pictures_are_sent_as_data_urls(proposer):
+    with chat_server(completion("a hint")) as server:
+        assert asked_with_a_picture(proposer(server)).text == "a hint"
+    text, picture = server.requests[0]["messages"][0]["content"]
+    assert text == {"type": "text", "text": "read this"}
+    assert picture["type"] == "image_url"
+    assert picture["image_url"]["url"] == "data:image/png;base64,iVBORw=="
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid content type. image_url is only supported by certain models.",
+        "messages[0].content: unknown variant `image_url`, expected `text`",
+        "At most 0 image(s) may be provided: m is not a multimodal model; unsupported",
+    ],
+)
+def test_a_model_without_vision_is_asked_again_without_pictures(proposer, message):
+    def answer(request):
+        is_text = isinstance(request["messages"][0]["content"], str)
+        return completion("a hint") if is_text else refusal(message)
+
+    with chat_server(answer) as server:
+        assert asked_with_a_picture(proposer(server), times=2).text == "a hint"
+    contents = [request["messages"][0]["content"] for request in server.requests]
+    assert [isinstance(content, str) for content in contents] == [False, True, True]
+
+
+def test_missing_usage_is_unknown_not_zero(problem, proposer):
+    with chat_server(completion("hello", usage=False)) as server:
+        reply = proposer(server).propose(problem, [])
+    assert (reply.input_tokens, reply.output_tokens, reply.cost) == (None, None, None)
+
+
+def test_neither_temperature_nor_a_response_format_is_sent_unasked(problem, proposer):
+    with chat_server(completion("hello")) as server:
+        proposer(server).propose(problem, [])
+    assert set(server.requests[0]) == {"model", "messages"}

@@ -20,7 +20,7 @@ def generate(
         typer.Option(
             help="Who writes the kernels, several times for several: builtin, scripted:PATH, or a"
             " model's name at an OpenAI-compatible service. Default: builtin, or where"
-            " OPENAI_API_KEY is set OPENAI_MODEL or gpt-5."
+            " OPENAI_API_KEY is set OPENAI_MODEL or gpt-6.2-sol."
         ),
     ] = None,
     swarm: options.Swarm = None,

@@ -1,7 +1,8 @@
 """How a request is worded for a service, and how to word it otherwise after a refusal.
 
 Services that speak the chat completions API differ in what they take: some models know no system
-role, some want `max_completion_tokens` and others `max_tokens`, some refuse a temperature.
+role, some want `max_completion_tokens` and others `max_tokens`, some refuse a temperature or
+pictures.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _ROLE = re.compile(r"\b(roles?|system|developer)\b", re.IGNORECASE)
+_PICTURE = re.compile(r"image|vision|multi-?modal|content (type|must be a string)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +35,17 @@ class Dialect:
     role: str = _ROLES[0]
     limit: str | None = None
     dropped: frozenset[str] = frozenset()
+    pictures: bool = True
 
     def messages(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """The conversation as it is sent."""
         first, *rest = messages
         if first.role != "system":
-            return [_plain(message) for message in messages]
+            return [self._plain(message) for message in messages]
         if self.role != "user":
-            return [{**_plain(first), "role": self.role}, *map(_plain, rest)]
+            return [{**self._plain(first), "role": self.role}, *map(self._plain, rest)]
         question = replace(rest[0], content=f"{first.content}\n{rest[0].content}")
-        return [_plain(message) for message in (question, *rest[1:])]
+        return [self._plain(message) for message in (question, *rest[1:])]
 
     def parameters(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """What is sent besides model and messages."""
@@ -62,9 +65,21 @@ class Dialect:
         for name in sent:
             if re.search(rf"\b{re.escape(name)}\b", refusal):
                 return self._without(name)
+        if self.pictures and _PICTURE.search(refusal):
+            return replace(self, pictures=False)
         if _ROLE.search(refusal) and self.role != _ROLES[-1]:
             return replace(self, role=_ROLES[_ROLES.index(self.role) + 1])
         return None
+
+    def _plain(self, message: Message) -> dict[str, Any]:
+        """A message as the API has it, pictures within it as data URLs."""
+        if not message.pictures or not self.pictures:
+            return {"role": message.role, "content": message.content}
+        parts: list[dict[str, Any]] = [{"type": "text", "text": message.content}]
+        for picture in message.pictures:
+            address = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
+            parts.append({"type": "image_url", "image_url": {"url": address}})
+        return {"role": message.role, "content": parts}
 
     def _name(self, name: str) -> str:
         return self.limit if name in _LIMITS and self.limit is not None else name
@@ -73,14 +88,3 @@ class Dialect:
         if name in _LIMITS and self.limit is None:
             return replace(self, limit=_LIMITS[1 - _LIMITS.index(name)])
         return replace(self, dropped=self.dropped | {name})
-
-
-def _plain(message: Message) -> dict[str, Any]:
-    """A message as the API has it, pictures within it as data URLs."""
-    if not message.pictures:
-        return {"role": message.role, "content": message.content}
-    parts: list[dict[str, Any]] = [{"type": "text", "text": message.content}]
-    for picture in message.pictures:
-        address = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
-        parts.append({"type": "image_url", "image_url": {"url": address}})
-    return {"role": message.role, "content": parts}

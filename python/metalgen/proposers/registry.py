@@ -12,7 +12,7 @@ from metalgen.proposers.protocol import Proposer
 if TYPE_CHECKING:
     from metalgen.proposers.prompts import Prompts
 
-DEFAULT_OPENAI_MODEL = "gpt-5"
+DEFAULT_OPENAI_MODEL = "gpt-6.2-sol"
 
 
 def default_model(environment: Mapping[str, str] = os.environ) -> str:
