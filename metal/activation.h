@@ -15,8 +15,8 @@ constant int hardswish_activation = 8;
 constant int softplus_activation = 9;
 constant int mish_activation = 10;
 
-// The error function to 3 units in the last place: x p(x^2) near zero, 1 - exp(-q(|x|)) beyond, where p and q
-// are least-squares fits at Chebyshev points of [0, 1] and [1, 4].
+// The error function to 3 units in the last place: x p(x^2) near zero, 1 - exp(-q(|x|)) beyond,
+// where p and q are least-squares fits at Chebyshev points of [0, 1] and [1, 4].
 static float error_function(float x) {
   const float size = metal::min(metal::fabs(x), 4.0f);
   if (size < 1.0f) {
@@ -43,7 +43,9 @@ static float error_function(float x) {
 }
 
 // log(1 + exp(x)), which is x to float's precision beyond 20; NaN stays.
-static float softplus(float x) { return x > 20.0f ? x : metal::precise::log(1.0f + metal::precise::exp(x)); }
+static float softplus(float x) {
+  return x > 20.0f ? x : metal::precise::log(1.0f + metal::precise::exp(x));
+}
 
 static float logistic(float x) { return 1.0f / (1.0f + metal::precise::exp(-x)); }
 

@@ -1,4 +1,5 @@
-// Two-dimensional convolution: y[b][o] = activation(bias[o] + sum over c, i, j of x[b][c][..][..] weight[o][c][i][j]).
+// Two-dimensional convolution: y[b][o] = activation(bias[o] + sum over c, i and j of
+// x[b][c][..][..] weight[o][c][i][j]).
 #include <metal_stdlib>
 
 #include "epilogue.h"
@@ -22,11 +23,14 @@ struct ConvolutionShape {
   int activation;
 };
 
-// value / divisor for value < 2^21, from 1 / divisor: rounding cannot carry (value + 1/2) / divisor across an integer.
-static uint quotient(uint value, float reciprocal) { return uint((float(value) + 0.5f) * reciprocal); }
+// value / divisor for value < 2^21, from 1 / divisor: rounding cannot carry (value + 1/2) / divisor
+// across an integer.
+static uint quotient(uint value, float reciprocal) {
+  return uint((float(value) + 0.5f) * reciprocal);
+}
 
-// What a convolution multiplies its weights with: a matrix of channels * kernel_height * kernel_width rows and
-// a column for each output position, never stored.
+// What a convolution multiplies its weights with: a matrix of channels * kernel_height *
+// kernel_width rows and a column for each output position, never stored.
 template <typename T>
 struct Patches {
   device const T* x;  // of one image and group
@@ -35,7 +39,7 @@ struct Patches {
   bool is_inside;     // the column exists
   float per_area, per_width;
 
-  Patches(device const T* start, constant ConvolutionShape& s, uint position) thread : x(start), shape(s) {
+  Patches(device const T* start, constant ConvolutionShape& s, uint position) : x(start), shape(s) {
     const uint row = position / s.out_width;
     y0 = int(row * s.stride_y) - s.padding_y;
     x0 = int((position - row * s.out_width) * s.stride_x) - s.padding_x;
@@ -50,9 +54,10 @@ struct Patches {
     const uint i = quotient(tap, per_width);
     const int row = y0 + int(i * shape.dilation_y);
     const int column = x0 + int((tap - i * shape.kernel_width) * shape.dilation_x);
-    const bool is_there = is_inside && channel < shape.channels && row >= 0 && row < int(shape.height) &&
-                          column >= 0 && column < int(shape.width);
-    return is_there ? float(x[(size_t(channel) * shape.height + row) * shape.width + column]) : 0.0f;
+    const bool is_there = is_inside && channel < shape.channels && row >= 0 &&
+                          row < int(shape.height) && column >= 0 && column < int(shape.width);
+    return is_there ? float(x[(size_t(channel) * shape.height + row) * shape.width + column])
+                    : 0.0f;
   }
 };
 
@@ -73,19 +78,21 @@ struct ConvolutionWriter {
   }
 };
 
-// Implicit matrix product: weights (outputs x taps) times patches (taps x positions), a threadgroup for each
-// tile of (positions, outputs, image * groups + group).
-template <typename T, typename S, uint rows, uint columns, uint depth, uint down, uint across, uint width>
-kernel void convolution(device const T* x        [[buffer(0)]],
-                        device const T* weight   [[buffer(1)]],
-                        device const T* bias     [[buffer(2), function_constant(has_bias)]],
-                        device const T* residual [[buffer(3), function_constant(has_residual)]],
-                        device T*       y        [[buffer(4)]],
-                        constant ConvolutionShape& shape [[buffer(5)]],
-                        uint3 tile      [[threadgroup_position_in_grid]],
-                        uint  thread_id [[thread_index_in_threadgroup]],
-                        uint  simdgroup [[simdgroup_index_in_threadgroup]],
-                        uint  lane      [[thread_index_in_simdgroup]]) {
+// Implicit matrix product: weights (outputs x taps) times patches (taps x positions), a threadgroup
+// for each tile of (positions, outputs, image * groups + group).
+template <typename T, typename S, uint rows, uint columns, uint depth, uint down, uint across,
+          uint width>
+kernel void convolution(
+    device const T* x                [[buffer(0)]],
+    device const T* weight           [[buffer(1)]],
+    device const T* bias             [[buffer(2), function_constant(has_bias)]],
+    device const T* residual         [[buffer(3), function_constant(has_residual)]],
+    device T* y                      [[buffer(4)]],
+    constant ConvolutionShape& shape [[buffer(5)]],
+    uint3 tile                       [[threadgroup_position_in_grid]],
+    uint thread_id                   [[thread_index_in_threadgroup]],
+    uint simdgroup                   [[simdgroup_index_in_threadgroup]],
+    uint lane                        [[thread_index_in_simdgroup]]) {
   typedef Tiling<rows, columns, depth, down, across> Tiles;
   static_assert(Tiles::threads % columns == 0, "a thread keeps to one column of the patches");
   threadgroup vec<S, 4> left[Tiles::left_fours];
@@ -98,7 +105,8 @@ kernel void convolution(device const T* x        [[buffer(0)]],
   const uint taps = shape.channels * shape.kernel_height * shape.kernel_width;
   const uint positions = shape.out_height * shape.out_width;
   const uint first_output = tile.y * rows, first_position = tile.x * columns;
-  const Lines<T> weights = {weight + size_t(group) * shape.outputs * taps, taps, shape.outputs, taps};
+  const Lines<T> weights = {weight + size_t(group) * shape.outputs * taps, taps, shape.outputs,
+                            taps};
   const uint column = thread_id % columns;
   const Patches<T> patches(x + size_t(tile.z) * shape.channels * shape.height * shape.width, shape,
                            first_position + column);
@@ -116,21 +124,24 @@ kernel void convolution(device const T* x        [[buffer(0)]],
   }
 
   const Epilogue<T> epilogue = {bias, residual, has_bias, has_residual, shape.activation};
-  const ConvolutionWriter<T> write = {epilogue, y, size_t(tile.z) * shape.outputs * positions, first_output,
-                                      first_position, shape.outputs, positions, group * shape.outputs};
+  const size_t start = size_t(tile.z) * shape.outputs * positions;
+  const ConvolutionWriter<T> write = {epilogue, y, start, first_output, first_position,
+                                      shape.outputs, positions, group * shape.outputs};
   product.store(scratch, simdgroup, lane, write);
 }
 
-// The sum as it is written, one thread for each result: for groups of few channels (depthwise), where a
-// product's tiles would stay empty. Threads: (out_width, out_height, images * groups * outputs).
+// The sum as it is written, one thread for each result: for groups of few channels (depthwise),
+// where a product's tiles would stay empty. Threads: (out_width, out_height, images * groups *
+// outputs).
 template <typename T>
-kernel void convolution_direct(device const T* x        [[buffer(0)]],
-                               device const T* weight   [[buffer(1)]],
-                               device const T* bias     [[buffer(2), function_constant(has_bias)]],
-                               device const T* residual [[buffer(3), function_constant(has_residual)]],
-                               device T*       y        [[buffer(4)]],
-                               constant ConvolutionShape& shape [[buffer(5)]],
-                               uint3 place [[thread_position_in_grid]]) {
+kernel void convolution_direct(
+    device const T* x                [[buffer(0)]],
+    device const T* weight           [[buffer(1)]],
+    device const T* bias             [[buffer(2), function_constant(has_bias)]],
+    device const T* residual         [[buffer(3), function_constant(has_residual)]],
+    device T* y                      [[buffer(4)]],
+    constant ConvolutionShape& shape [[buffer(5)]],
+    uint3 place                      [[thread_position_in_grid]]) {
   const uint all_outputs = shape.groups * shape.outputs;
   const uint output = place.z % all_outputs;
   const uint image_group = place.z / all_outputs * shape.groups + output / shape.outputs;
@@ -139,7 +150,8 @@ kernel void convolution_direct(device const T* x        [[buffer(0)]],
   weight += size_t(output) * shape.channels * shape.kernel_height * shape.kernel_width;
   float sum = 0;
   for (uint c = 0; c < shape.channels; ++c) {
-    device const T* plane = x + (size_t(image_group) * shape.channels + c) * shape.height * shape.width;
+    device const T* plane =
+        x + (size_t(image_group) * shape.channels + c) * shape.height * shape.width;
     for (uint i = 0; i < shape.kernel_height; ++i) {
       const int row = y0 + int(i * shape.dilation_y);
       if (row >= 0 && row < int(shape.height)) {

@@ -5,8 +5,8 @@
 #include "activation.h"
 
 // result = activation(sum + bias) + residual; the residual lies as the result does.
-// The activation is an argument, not a function constant: a branch that all threads take alike costs nothing beside
-// a product, a pipeline for each activation would.
+// The activation is an argument, not a function constant: a branch that all threads take alike
+// costs nothing beside a product, a pipeline for each activation would.
 template <typename T>
 struct Epilogue {
   device const T* bias;

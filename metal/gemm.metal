@@ -19,7 +19,7 @@ constant bool is_whole_with_residual = is_whole && has_residual;
 struct GemmShape {
   uint m, n, k;
   uint lda, ldb;                  // elements from one stored line to the next
-  uint part;                      // terms of the sum that a threadgroup adds; k unless the product is split
+  uint part;  // terms of the sum that a threadgroup adds; k unless the product is split
   uint inner;                     // batches are numbered outer * inner + i
   int activation;
   uint bias_row, bias_column;     // bias[row * bias_row + column * bias_column]
@@ -52,18 +52,19 @@ struct GemmWriter {
 
 // One threadgroup for each tile of c, part of k and batch: (columns, rows, batch * parts).
 // Tiles of a and b are widened to S on their way into threadgroup memory.
-template <typename T, typename S, uint rows, uint columns, uint depth, uint down, uint across, uint width>
-kernel void gemm(device const T* a    [[buffer(0)]],
-                 device const T* b    [[buffer(1)]],
-                 device const T* bias [[buffer(2), function_constant(is_whole_with_bias)]],
-                 device const T* residual [[buffer(3), function_constant(is_whole_with_residual)]],
-                 device T*       c    [[buffer(4), function_constant(is_whole)]],
-                 device float*   parts [[buffer(5), function_constant(is_split)]],
+template <typename T, typename S, uint rows, uint columns, uint depth, uint down, uint across,
+          uint width>
+kernel void gemm(device const T* a         [[buffer(0)]],
+                 device const T* b         [[buffer(1)]],
+                 device const T* bias      [[buffer(2), function_constant(is_whole_with_bias)]],
+                 device const T* residual  [[buffer(3), function_constant(is_whole_with_residual)]],
+                 device T* c               [[buffer(4), function_constant(is_whole)]],
+                 device float* parts       [[buffer(5), function_constant(is_split)]],
                  constant GemmShape& shape [[buffer(6)]],
-                 uint3 tile      [[threadgroup_position_in_grid]],
-                 uint  thread_id [[thread_index_in_threadgroup]],
-                 uint  simdgroup [[simdgroup_index_in_threadgroup]],
-                 uint  lane      [[thread_index_in_simdgroup]]) {
+                 uint3 tile                [[threadgroup_position_in_grid]],
+                 uint thread_id            [[thread_index_in_threadgroup]],
+                 uint simdgroup            [[simdgroup_index_in_threadgroup]],
+                 uint lane                 [[thread_index_in_simdgroup]]) {
   typedef Tiling<rows, columns, depth, down, across> Tiles;
   threadgroup vec<S, 4> left[Tiles::left_fours];
   threadgroup vec<S, 4> right[Tiles::right_fours];
@@ -78,8 +79,10 @@ kernel void gemm(device const T* a    [[buffer(0)]],
   const uint first_row = tile.y * rows, first_column = tile.x * columns;
   a += batch / shape.inner * shape.a_outer + batch % shape.inner * shape.a_inner;
   b += batch / shape.inner * shape.b_outer + batch % shape.inner * shape.b_inner;
-  const Lines<T> lines_a = {a, shape.lda, a_transposed ? end : shape.m, a_transposed ? shape.m : end};
-  const Lines<T> lines_b = {b, shape.ldb, b_transposed ? shape.n : end, b_transposed ? end : shape.n};
+  const Lines<T> lines_a = {a, shape.lda, a_transposed ? end : shape.m,
+                            a_transposed ? shape.m : end};
+  const Lines<T> lines_b = {b, shape.ldb, b_transposed ? shape.n : end,
+                            b_transposed ? end : shape.n};
 
   Product<Tiles> product;
   product.begin(simdgroup);
@@ -101,8 +104,8 @@ kernel void gemm(device const T* a    [[buffer(0)]],
 
   const size_t start = size_t(tile.z) * shape.m * shape.n;
   const Epilogue<T> epilogue = {bias, residual, has_bias, has_residual, shape.activation};
-  const GemmWriter<T> write = {epilogue,         c, parts, first_row, first_column, start, shape.m, shape.n,
-                               shape.bias_row, shape.bias_column};
+  const GemmWriter<T> write = {epilogue, c,       parts,   first_row,      first_column,
+                               start,    shape.m, shape.n, shape.bias_row, shape.bias_column};
   product.store(scratch, simdgroup, lane, write);
 }
 
@@ -115,16 +118,18 @@ struct SplitShape {
 
 // c = activation(sum of the parts + bias) + residual, one thread for each result: (n, m, batch).
 template <typename T>
-kernel void gemm_join(device const float* parts [[buffer(0)]],
-                      device const T* bias [[buffer(1), function_constant(has_bias)]],
-                      device const T* residual [[buffer(2), function_constant(has_residual)]],
-                      device T*       c [[buffer(3)]],
+kernel void gemm_join(device const float* parts  [[buffer(0)]],
+                      device const T* bias       [[buffer(1), function_constant(has_bias)]],
+                      device const T* residual   [[buffer(2), function_constant(has_residual)]],
+                      device T* c                [[buffer(3)]],
                       constant SplitShape& shape [[buffer(4)]],
-                      uint3 place [[thread_position_in_grid]]) {
+                      uint3 place                [[thread_position_in_grid]]) {
   const size_t size = size_t(shape.m) * shape.n;
   const size_t within = size_t(place.y) * shape.n + place.x;
   float sum = 0;
-  for (uint i = 0; i < shape.splits; ++i) sum += parts[(place.z * size_t(shape.splits) + i) * size + within];
+  for (uint i = 0; i < shape.splits; ++i) {
+    sum += parts[(place.z * size_t(shape.splits) + i) * size + within];
+  }
   const size_t index = place.z * size + within;
   const Epilogue<T> epilogue = {bias, residual, has_bias, has_residual, shape.activation};
   c[index] = epilogue(sum, place.y * shape.bias_row + place.x * shape.bias_column, index);

@@ -1,4 +1,5 @@
-// Products of a matrix and a vector: y = activation(matrix x + bias) + residual, bound by reading the matrix once.
+// Products of a matrix and a vector: y = activation(matrix x + bias) + residual, bound by reading
+// the matrix once.
 #include <metal_stdlib>
 
 #include "epilogue.h"
@@ -30,19 +31,19 @@ static float4 load_apart(device const T* x, uint step, uint i, uint length) {
   return four;
 }
 
-// The matrix's lines are its rows: a SIMD-group adds up `rows` of them, lanes side by side along each.
-// Threadgroups: (ceil(count / (rows * simdgroups)), batch), any number of SIMD-groups.
+// The matrix's lines are its rows: a SIMD-group adds up `rows` of them, lanes side by side along
+// each. Threadgroups: (ceil(count / (rows * simdgroups)), batch), any number of SIMD-groups.
 template <typename T, uint rows>
-kernel void gemv_rows(device const T* matrix   [[buffer(0)]],
-                      device const T* x        [[buffer(1)]],
-                      device const T* bias     [[buffer(2), function_constant(has_bias)]],
-                      device const T* residual [[buffer(3), function_constant(has_residual)]],
-                      device T*       y        [[buffer(4)]],
+kernel void gemv_rows(device const T* matrix    [[buffer(0)]],
+                      device const T* x         [[buffer(1)]],
+                      device const T* bias      [[buffer(2), function_constant(has_bias)]],
+                      device const T* residual  [[buffer(3), function_constant(has_residual)]],
+                      device T* y               [[buffer(4)]],
                       constant GemvShape& shape [[buffer(5)]],
-                      uint2 group      [[threadgroup_position_in_grid]],
-                      uint  simdgroup  [[simdgroup_index_in_threadgroup]],
-                      uint  simdgroups [[simdgroups_per_threadgroup]],
-                      uint  lane       [[thread_index_in_simdgroup]]) {
+                      uint2 group               [[threadgroup_position_in_grid]],
+                      uint simdgroup            [[simdgroup_index_in_threadgroup]],
+                      uint simdgroups           [[simdgroups_per_threadgroup]],
+                      uint lane                 [[thread_index_in_simdgroup]]) {
   const uint first = (group.x * simdgroups + simdgroup) * rows;
   matrix += group.y / shape.inner * shape.matrix_outer + group.y % shape.inner * shape.matrix_inner;
   x += group.y / shape.inner * shape.vector_outer + group.y % shape.inner * shape.vector_inner;
@@ -64,18 +65,19 @@ kernel void gemv_rows(device const T* matrix   [[buffer(0)]],
   }
 }
 
-// The matrix's lines are its columns: a thread has four neighbouring results, the SIMD-groups take turns at
-// the lines and add up what they found. Threadgroups: (ceil(count / 128), batch) of 32 x simdgroups threads.
+// The matrix's lines are its columns: a thread has four neighbouring results, the SIMD-groups take
+// turns at the lines and add up what they found. Threadgroups: (ceil(count / 128), batch) of 32 x
+// simdgroups threads.
 template <typename T, uint simdgroups>
-kernel void gemv_columns(device const T* matrix   [[buffer(0)]],
-                         device const T* x        [[buffer(1)]],
-                         device const T* bias     [[buffer(2), function_constant(has_bias)]],
-                         device const T* residual [[buffer(3), function_constant(has_residual)]],
-                         device T*       y        [[buffer(4)]],
+kernel void gemv_columns(device const T* matrix    [[buffer(0)]],
+                         device const T* x         [[buffer(1)]],
+                         device const T* bias      [[buffer(2), function_constant(has_bias)]],
+                         device const T* residual  [[buffer(3), function_constant(has_residual)]],
+                         device T* y               [[buffer(4)]],
                          constant GemvShape& shape [[buffer(5)]],
-                         uint2 group     [[threadgroup_position_in_grid]],
-                         uint  simdgroup [[simdgroup_index_in_threadgroup]],
-                         uint  lane      [[thread_index_in_simdgroup]]) {
+                         uint2 group               [[threadgroup_position_in_grid]],
+                         uint simdgroup            [[simdgroup_index_in_threadgroup]],
+                         uint lane                 [[thread_index_in_simdgroup]]) {
   threadgroup float4 partial[simdgroups * 32];
   const uint first = group.x * 128 + lane * 4;
   matrix += group.y / shape.inner * shape.matrix_outer + group.y % shape.inner * shape.matrix_inner;

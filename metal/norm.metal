@@ -25,17 +25,17 @@ static float row_sum(device const T* x, float center, uint columns, uint thread_
 // y[row][i] = x[row][i] / sqrt(mean_j x[row][j]^2 + epsilon) * weight[i]
 // (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019).
 template <typename T>
-kernel void rms_norm(device const T* x      [[buffer(0)]],
-                     device const T* weight [[buffer(1), function_constant(has_weight)]],
-                     device T*       y      [[buffer(2)]],
-                     constant uint&  columns [[buffer(3)]],
+kernel void rms_norm(device const T* x       [[buffer(0)]],
+                     device const T* weight  [[buffer(1), function_constant(has_weight)]],
+                     device T* y             [[buffer(2)]],
+                     constant uint& columns  [[buffer(3)]],
                      constant float& epsilon [[buffer(4)]],
-                     uint row        [[threadgroup_position_in_grid]],
-                     uint thread_id  [[thread_position_in_threadgroup]],
-                     uint threads    [[threads_per_threadgroup]],
-                     uint lane       [[thread_index_in_simdgroup]],
-                     uint simdgroup  [[simdgroup_index_in_threadgroup]],
-                     uint simdgroups [[simdgroups_per_threadgroup]]) {
+                     uint row                [[threadgroup_position_in_grid]],
+                     uint thread_id          [[thread_position_in_threadgroup]],
+                     uint threads            [[threads_per_threadgroup]],
+                     uint lane               [[thread_index_in_simdgroup]],
+                     uint simdgroup          [[simdgroup_index_in_threadgroup]],
+                     uint simdgroups         [[simdgroups_per_threadgroup]]) {
   threadgroup float partial[32];  // one entry per SIMD-group, at most 1024 / 32
   const Place place = {lane, simdgroup, simdgroups};
   x += size_t(row) * columns;
@@ -50,28 +50,30 @@ kernel void rms_norm(device const T* x      [[buffer(0)]],
   }
 }
 
-// y[row][i] = (x[row][i] - mean) / sqrt(variance + epsilon) * weight[i] + bias[i], with the mean and the biased
-// variance of the row (Ba, Kiros and Hinton, "Layer Normalization", 2016). The variance is taken about the mean in a second
-// pass: the difference of mean square and squared mean would cancel.
+// y[row][i] = (x[row][i] - mean) / sqrt(variance + epsilon) * weight[i] + bias[i], with the mean
+// and the biased variance of the row (Ba, Kiros and Hinton, "Layer Normalization", 2016). The
+// variance is taken about the mean in a second pass: the difference of mean square and squared mean
+// would cancel.
 template <typename T>
-kernel void layer_norm(device const T* x      [[buffer(0)]],
-                       device const T* weight [[buffer(1), function_constant(has_weight)]],
-                       device const T* bias   [[buffer(2), function_constant(has_bias)]],
-                       device T*       y      [[buffer(3)]],
-                       constant uint&  columns [[buffer(4)]],
+kernel void layer_norm(device const T* x       [[buffer(0)]],
+                       device const T* weight  [[buffer(1), function_constant(has_weight)]],
+                       device const T* bias    [[buffer(2), function_constant(has_bias)]],
+                       device T* y             [[buffer(3)]],
+                       constant uint& columns  [[buffer(4)]],
                        constant float& epsilon [[buffer(5)]],
-                       uint row        [[threadgroup_position_in_grid]],
-                       uint thread_id  [[thread_position_in_threadgroup]],
-                       uint threads    [[threads_per_threadgroup]],
-                       uint lane       [[thread_index_in_simdgroup]],
-                       uint simdgroup  [[simdgroup_index_in_threadgroup]],
-                       uint simdgroups [[simdgroups_per_threadgroup]]) {
+                       uint row                [[threadgroup_position_in_grid]],
+                       uint thread_id          [[thread_position_in_threadgroup]],
+                       uint threads            [[threads_per_threadgroup]],
+                       uint lane               [[thread_index_in_simdgroup]],
+                       uint simdgroup          [[simdgroup_index_in_threadgroup]],
+                       uint simdgroups         [[simdgroups_per_threadgroup]]) {
   threadgroup float partial[32];  // one entry per SIMD-group, at most 1024 / 32
   const Place place = {lane, simdgroup, simdgroups};
   x += size_t(row) * columns;
   y += size_t(row) * columns;
 
-  const float mean = row_sum<1>(x, 0.0f, columns, thread_id, threads, partial, place) / float(columns);
+  const float mean =
+      row_sum<1>(x, 0.0f, columns, thread_id, threads, partial, place) / float(columns);
   const float squares = row_sum<2>(x, mean, columns, thread_id, threads, partial, place);
   const float scale = precise::rsqrt(squares / float(columns) + epsilon);
   for (uint i = thread_id * 4; i < columns; i += threads * 4) {
@@ -82,23 +84,24 @@ kernel void layer_norm(device const T* x      [[buffer(0)]],
   }
 }
 
-// As layer_norm, with the channels of a group as a row and one weight and bias for each channel (Wu and He,
-// "Group Normalization", 2018): channel c of the group has elements c * inner to (c + 1) * inner - 1.
+// As layer_norm, with the channels of a group as a row and one weight and bias for each channel (Wu
+// and He, "Group Normalization", 2018): channel c of the group has elements c * inner to (c + 1) *
+// inner - 1.
 template <typename T>
-kernel void group_norm(device const T* x      [[buffer(0)]],
-                       device const T* weight [[buffer(1), function_constant(has_weight)]],
-                       device const T* bias   [[buffer(2), function_constant(has_bias)]],
-                       device T*       y      [[buffer(3)]],
-                       constant uint&  channels [[buffer(4)]],  // of a group
-                       constant uint&  inner    [[buffer(5)]],  // elements of a channel
-                       constant uint&  groups   [[buffer(6)]],
-                       constant float& epsilon  [[buffer(7)]],
-                       uint row        [[threadgroup_position_in_grid]],
-                       uint thread_id  [[thread_position_in_threadgroup]],
-                       uint threads    [[threads_per_threadgroup]],
-                       uint lane       [[thread_index_in_simdgroup]],
-                       uint simdgroup  [[simdgroup_index_in_threadgroup]],
-                       uint simdgroups [[simdgroups_per_threadgroup]]) {
+kernel void group_norm(device const T* x       [[buffer(0)]],
+                       device const T* weight  [[buffer(1), function_constant(has_weight)]],
+                       device const T* bias    [[buffer(2), function_constant(has_bias)]],
+                       device T* y             [[buffer(3)]],
+                       constant uint& channels [[buffer(4)]],  // of a group
+                       constant uint& inner    [[buffer(5)]],  // elements of a channel
+                       constant uint& groups   [[buffer(6)]],
+                       constant float& epsilon [[buffer(7)]],
+                       uint row                [[threadgroup_position_in_grid]],
+                       uint thread_id          [[thread_position_in_threadgroup]],
+                       uint threads            [[threads_per_threadgroup]],
+                       uint lane               [[thread_index_in_simdgroup]],
+                       uint simdgroup          [[simdgroup_index_in_threadgroup]],
+                       uint simdgroups         [[simdgroups_per_threadgroup]]) {
   threadgroup float partial[32];  // one entry per SIMD-group, at most 1024 / 32
   const Place place = {lane, simdgroup, simdgroups};
   const uint columns = channels * inner;
@@ -106,7 +109,8 @@ kernel void group_norm(device const T* x      [[buffer(0)]],
   x += size_t(row) * columns;
   y += size_t(row) * columns;
 
-  const float mean = row_sum<1>(x, 0.0f, columns, thread_id, threads, partial, place) / float(columns);
+  const float mean =
+      row_sum<1>(x, 0.0f, columns, thread_id, threads, partial, place) / float(columns);
   const float squares = row_sum<2>(x, mean, columns, thread_id, threads, partial, place);
   const float scale = precise::rsqrt(squares / float(columns) + epsilon);
   for (uint i = thread_id * 4; i < columns; i += threads * 4) {
@@ -123,18 +127,19 @@ kernel void group_norm(device const T* x      [[buffer(0)]],
 // Mean and biased variance of each channel over images and positions, one threadgroup per channel:
 // what batch_norm normalises with while it trains (Ioffe and Szegedy, "Batch Normalization", 2015).
 template <typename T>
-kernel void batch_statistics(device const T* x        [[buffer(0)]],
-                             device float*   mean     [[buffer(1)]],
-                             device float*   variance [[buffer(2)]],
-                             constant uint&  images   [[buffer(3)]],
-                             constant uint&  channels [[buffer(4)]],
-                             constant uint&  inner    [[buffer(5)]],  // elements of a channel of an image
-                             uint channel    [[threadgroup_position_in_grid]],
-                             uint thread_id  [[thread_position_in_threadgroup]],
-                             uint threads    [[threads_per_threadgroup]],
-                             uint lane       [[thread_index_in_simdgroup]],
-                             uint simdgroup  [[simdgroup_index_in_threadgroup]],
-                             uint simdgroups [[simdgroups_per_threadgroup]]) {
+kernel void batch_statistics(
+    device const T* x       [[buffer(0)]],
+    device float* mean      [[buffer(1)]],
+    device float* variance  [[buffer(2)]],
+    constant uint& images   [[buffer(3)]],
+    constant uint& channels [[buffer(4)]],
+    constant uint& inner    [[buffer(5)]],  // elements of a channel of an image
+    uint channel            [[threadgroup_position_in_grid]],
+    uint thread_id          [[thread_position_in_threadgroup]],
+    uint threads            [[threads_per_threadgroup]],
+    uint lane               [[thread_index_in_simdgroup]],
+    uint simdgroup          [[simdgroup_index_in_threadgroup]],
+    uint simdgroups         [[simdgroups_per_threadgroup]]) {
   threadgroup float partial[32];  // one entry per SIMD-group, at most 1024 / 32
   const Place place = {lane, simdgroup, simdgroups};
   const float count = float(images) * float(inner);
@@ -157,19 +162,19 @@ kernel void batch_statistics(device const T* x        [[buffer(0)]],
   }
 }
 
-// y = (x - mean[c]) / sqrt(variance[c] + epsilon) * weight[c] + bias[c], a thread for each four elements of a
-// plane: (ceil(inner / 4), images * channels). S is the statistics' type.
+// y = (x - mean[c]) / sqrt(variance[c] + epsilon) * weight[c] + bias[c], a thread for each four
+// elements of a plane: (ceil(inner / 4), images * channels). S is the statistics' type.
 template <typename T, typename S>
 kernel void batch_norm(device const T* x        [[buffer(0)]],
                        device const S* mean     [[buffer(1)]],
                        device const S* variance [[buffer(2)]],
                        device const T* weight   [[buffer(3), function_constant(has_weight)]],
                        device const T* bias     [[buffer(4), function_constant(has_bias)]],
-                       device T*       y        [[buffer(5)]],
-                       constant uint&  channels [[buffer(6)]],
-                       constant uint&  inner    [[buffer(7)]],
+                       device T* y              [[buffer(5)]],
+                       constant uint& channels  [[buffer(6)]],
+                       constant uint& inner     [[buffer(7)]],
                        constant float& epsilon  [[buffer(8)]],
-                       uint2 place [[thread_position_in_grid]]) {
+                       uint2 place              [[thread_position_in_grid]]) {
   const uint channel = place.y % channels;
   const float scale = precise::rsqrt(float(variance[channel]) + epsilon);
   float4 values = load_four(x + size_t(place.y) * inner, place.x * 4, inner);
@@ -179,15 +184,18 @@ kernel void batch_norm(device const T* x        [[buffer(0)]],
   store_four(y + size_t(place.y) * inner, place.x * 4, inner, values);
 }
 
-#define instantiate_norms(name, T)                                                                      \
-  template [[host_name("rms_norm_" name)]] kernel decltype(rms_norm<T>) rms_norm<T>;                    \
-  template [[host_name("layer_norm_" name)]] kernel decltype(layer_norm<T>) layer_norm<T>;              \
-  template [[host_name("group_norm_" name)]] kernel decltype(group_norm<T>) group_norm<T>;              \
-  template [[host_name("batch_statistics_" name)]] kernel decltype(batch_statistics<T>) batch_statistics<T>; \
-  template [[host_name("batch_norm_" name)]] kernel decltype(batch_norm<T, T>) batch_norm<T, T>;
+#define instantiate(kernel_name, name, ...)            \
+  template [[host_name(#kernel_name "_" name)]] kernel \
+      decltype(kernel_name<__VA_ARGS__>) kernel_name<__VA_ARGS__>;
+#define instantiate_norms(name, T)         \
+  instantiate(rms_norm, name, T)           \
+  instantiate(layer_norm, name, T)         \
+  instantiate(group_norm, name, T)         \
+  instantiate(batch_statistics, name, T)   \
+  instantiate(batch_norm, name, T, T)
 
 instantiate_norms("float32", float)
 instantiate_norms("float16", half)
 instantiate_norms("bfloat16", bfloat)
-template [[host_name("batch_norm_float16_float32")]] kernel decltype(batch_norm<half, float>) batch_norm<half, float>;
-template [[host_name("batch_norm_bfloat16_float32")]] kernel decltype(batch_norm<bfloat, float>) batch_norm<bfloat, float>;
+instantiate(batch_norm, "float16_float32", half, float)
+instantiate(batch_norm, "bfloat16_float32", bfloat, float)

@@ -1,4 +1,5 @@
-// Two-dimensional pooling: the largest or the mean element of windows, at fixed steps or adapted to the result's size.
+// Two-dimensional pooling: the largest or the mean element of windows, at fixed steps or adapted to
+// the result's size.
 #include <metal_stdlib>
 
 using namespace metal;
@@ -22,8 +23,8 @@ struct Window {
   int size;
 };
 
-static Window window_at(uint place, uint length, uint out_length, uint kernel_size, uint stride, int padding,
-                        uint dilation) {
+static Window window_at(uint place, uint length, uint out_length, uint kernel_size, uint stride,
+                        int padding, uint dilation) {
   if (is_adaptive) {  // floor(place * length / out) to ceil((place + 1) * length / out)
     const int begin = int(place * length / out_length);
     const int end = int(((place + 1) * length + out_length - 1) / out_length);
@@ -39,15 +40,15 @@ static Window window_at(uint place, uint length, uint out_length, uint kernel_si
 
 // One thread for each result: (out_width, out_height, planes). A maximum is NaN if an element is.
 template <typename T>
-kernel void pool(device const T* x [[buffer(0)]],
-                 device T*       y [[buffer(1)]],
+kernel void pool(device const T* x         [[buffer(0)]],
+                 device T* y               [[buffer(1)]],
                  constant PoolShape& shape [[buffer(2)]],
-                 uint3 place [[thread_position_in_grid]]) {
+                 uint3 place               [[thread_position_in_grid]]) {
   x += size_t(place.z) * shape.height * shape.width;
-  const Window down = window_at(place.y, shape.height, shape.out_height, shape.kernel_y, shape.stride_y,
-                                shape.padding_y, shape.dilation_y);
-  const Window across = window_at(place.x, shape.width, shape.out_width, shape.kernel_x, shape.stride_x,
-                                  shape.padding_x, shape.dilation_x);
+  const Window down = window_at(place.y, shape.height, shape.out_height, shape.kernel_y,
+                                shape.stride_y, shape.padding_y, shape.dilation_y);
+  const Window across = window_at(place.x, shape.width, shape.out_width, shape.kernel_x,
+                                  shape.stride_x, shape.padding_x, shape.dilation_x);
   float result = is_max ? -INFINITY : 0.0f;
   int count = 0;
   for (int row = down.begin; row < down.end; row += down.step) {

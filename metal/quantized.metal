@@ -1,6 +1,7 @@
-// Products with weights of 8 or 4 bits: y = activation(x w^T + bias) + residual, w[o][i] = scale q[o][i] + offset.
-// q is unsigned; every `group` neighbours of a row share scale and offset. Rows are packed from the low bits of
-// each byte up: 4-bit element 2i is in the low half of byte i, 2i + 1 in the high half.
+// Products with weights of 8 or 4 bits: y = activation(x w^T + bias) + residual,
+// w[o][i] = scale q[o][i] + offset. q is unsigned; every `group` neighbours of a row share scale
+// and offset. Rows are packed from the low bits of each byte up: 4-bit element 2i is in the low
+// half of byte i, 2i + 1 in the high half.
 #include <metal_stdlib>
 
 #include "epilogue.h"
@@ -27,21 +28,22 @@ static float4 unpack_four(device const uchar* row, uint i) {
   return float4(pair[0] & 15, pair[0] >> 4, pair[1] & 15, pair[1] >> 4);
 }
 
-// A few rows of x: a SIMD-group has `outputs` results of one row and reads their weights side by side.
-// Threadgroups: (ceil(n / (outputs * simdgroups)), m).
+// A few rows of x: a SIMD-group has `outputs` results of one row and reads their weights side by
+// side. Threadgroups: (ceil(n / (outputs * simdgroups)), m).
 template <typename T, uint bits, uint outputs>
-kernel void quantized_gemv(device const T* x           [[buffer(0)]],
-                           device const uchar* weight  [[buffer(1)]],
-                           device const T* scales      [[buffer(2)]],
-                           device const T* offsets     [[buffer(3)]],
-                           device const T* bias        [[buffer(4), function_constant(has_bias)]],
-                           device const T* residual    [[buffer(5), function_constant(has_residual)]],
-                           device T*       y           [[buffer(6)]],
-                           constant QuantizedShape& shape [[buffer(7)]],
-                           uint2 group      [[threadgroup_position_in_grid]],
-                           uint  simdgroup  [[simdgroup_index_in_threadgroup]],
-                           uint  simdgroups [[simdgroups_per_threadgroup]],
-                           uint  lane       [[thread_index_in_simdgroup]]) {
+kernel void quantized_gemv(
+    device const T* x              [[buffer(0)]],
+    device const uchar* weight     [[buffer(1)]],
+    device const T* scales         [[buffer(2)]],
+    device const T* offsets        [[buffer(3)]],
+    device const T* bias           [[buffer(4), function_constant(has_bias)]],
+    device const T* residual       [[buffer(5), function_constant(has_residual)]],
+    device T* y                    [[buffer(6)]],
+    constant QuantizedShape& shape [[buffer(7)]],
+    uint2 group                    [[threadgroup_position_in_grid]],
+    uint simdgroup                 [[simdgroup_index_in_threadgroup]],
+    uint simdgroups                [[simdgroups_per_threadgroup]],
+    uint lane                      [[thread_index_in_simdgroup]]) {
   const uint first = (group.x * simdgroups + simdgroup) * outputs;
   const uint groups = shape.k / shape.group;
   x += size_t(group.y) * shape.k;
@@ -65,11 +67,12 @@ kernel void quantized_gemv(device const T* x           [[buffer(0)]],
   }
 }
 
-// Copies `lines` rows of `length` weights to threadgroup memory at full width, zeros beyond the matrix.
+// Copies `lines` rows of `length` weights to threadgroup memory at full width, zeros beyond the
+// matrix.
 template <uint bits, uint lines, uint length, uint threads, typename S, typename T>
 static void load_weights(threadgroup S* tile, device const uchar* weight, device const T* scales,
-                         device const T* offsets, constant QuantizedShape& shape, uint first_row, uint first,
-                         uint thread_id) {
+                         device const T* offsets, constant QuantizedShape& shape, uint first_row,
+                         uint first, uint thread_id) {
   const uint groups = shape.k / shape.group;
   for (uint i = thread_id; i < lines * (length / 4); i += threads) {
     const uint row = first_row + i / (length / 4), k = first + i % (length / 4) * 4;
@@ -96,20 +99,23 @@ struct QuantizedWriter {
   }
 };
 
-// Many rows of x: as gemm, weights widened on their way into threadgroup memory. Threadgroups: tiles of (n, m).
-template <typename T, typename S, uint bits, uint rows, uint columns, uint depth, uint down, uint across, uint width>
-kernel void quantized_gemm(device const T* x           [[buffer(0)]],
-                           device const uchar* weight  [[buffer(1)]],
-                           device const T* scales      [[buffer(2)]],
-                           device const T* offsets     [[buffer(3)]],
-                           device const T* bias        [[buffer(4), function_constant(has_bias)]],
-                           device const T* residual    [[buffer(5), function_constant(has_residual)]],
-                           device T*       y           [[buffer(6)]],
-                           constant QuantizedShape& shape [[buffer(7)]],
-                           uint2 tile      [[threadgroup_position_in_grid]],
-                           uint  thread_id [[thread_index_in_threadgroup]],
-                           uint  simdgroup [[simdgroup_index_in_threadgroup]],
-                           uint  lane      [[thread_index_in_simdgroup]]) {
+// Many rows of x: as gemm, weights widened on their way into threadgroup memory. Threadgroups:
+// tiles of (n, m).
+template <typename T, typename S, uint bits, uint rows, uint columns, uint depth, uint down,
+          uint across, uint width>
+kernel void quantized_gemm(
+    device const T* x              [[buffer(0)]],
+    device const uchar* weight     [[buffer(1)]],
+    device const T* scales         [[buffer(2)]],
+    device const T* offsets        [[buffer(3)]],
+    device const T* bias           [[buffer(4), function_constant(has_bias)]],
+    device const T* residual       [[buffer(5), function_constant(has_residual)]],
+    device T* y                    [[buffer(6)]],
+    constant QuantizedShape& shape [[buffer(7)]],
+    uint2 tile                     [[threadgroup_position_in_grid]],
+    uint thread_id                 [[thread_index_in_threadgroup]],
+    uint simdgroup                 [[simdgroup_index_in_threadgroup]],
+    uint lane                      [[thread_index_in_simdgroup]]) {
   typedef Tiling<rows, columns, depth, down, across> Tiles;
   threadgroup vec<S, 4> left[Tiles::left_fours];
   threadgroup vec<S, 4> right[Tiles::right_fours];
@@ -123,8 +129,8 @@ kernel void quantized_gemm(device const T* x           [[buffer(0)]],
   product.begin(simdgroup);
   for (uint k = 0; k < shape.k; k += depth) {
     load_tile<rows, depth, Tiles::threads, width>(tile_x, lines, first_row, k, thread_id);
-    load_weights<bits, columns, depth, Tiles::threads>(tile_w, weight, scales, offsets, shape, first_column, k,
-                                                       thread_id);
+    load_weights<bits, columns, depth, Tiles::threads>(tile_w, weight, scales, offsets, shape,
+                                                       first_column, k, thread_id);
     threadgroup_barrier(mem_flags::mem_threadgroup);  // both tiles are complete
     product.add(tile_x, false, tile_w, true);
     threadgroup_barrier(mem_flags::mem_threadgroup);  // both tiles have been read

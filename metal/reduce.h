@@ -9,8 +9,8 @@ struct Place {
   uint simdgroups;  // simdgroups_per_threadgroup, at most 32
 };
 
-// Sum of `value` over all threads of the threadgroup; every thread must call it. `partial` holds 32 entries
-// and may be used again after the call, which ends with a barrier.
+// Sum of `value` over all threads of the threadgroup; every thread must call it. `partial` holds 32
+// entries and may be used again after the call, which ends with a barrier.
 static float threadgroup_sum(float value, threadgroup float* partial, Place place) {
   value = metal::simd_sum(value);
   if (place.lane == 0) partial[place.simdgroup] = value;
@@ -25,7 +25,8 @@ static float threadgroup_max(float value, threadgroup float* partial, Place plac
   value = metal::simd_max(value);
   if (place.lane == 0) partial[place.simdgroup] = value;
   metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);  // all entries are written
-  const float total = metal::simd_max(place.lane < place.simdgroups ? partial[place.lane] : -INFINITY);
+  const float total =
+      metal::simd_max(place.lane < place.simdgroups ? partial[place.lane] : -INFINITY);
   metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);  // all entries are read
   return total;
 }

@@ -1,4 +1,5 @@
-// Reductions along one dimension of any length, of elements that may be transformed first: y = finish(combine f(x)).
+// Reductions along one dimension of any length, of elements that may be transformed first:
+// y = finish(combine f(x)).
 #include <metal_stdlib>
 
 #include "activation.h"
@@ -24,9 +25,10 @@ static float larger(float a, float b) { return a > b || isnan(a) ? a : b; }   //
 static float smaller(float a, float b) { return a < b || isnan(a) ? a : b; }
 
 // What a thread, and then a threadgroup, knows of the elements met so far.
-// sum: their sum, product, maximum or minimum. For the logarithm of a sum of exponentials `sum` is scaled by
-// exp(-largest); for the variance `largest` is their mean and `sum` the squares about it, of `count` elements
-// (Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+// sum: their sum, product, maximum or minimum. For the logarithm of a sum of exponentials `sum` is
+// scaled by exp(-largest); for the variance `largest` is their mean and `sum` the squares about it,
+// of `count` elements (Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
+// computing sample variances", 1979).
 struct Reduced {
   float sum, largest, count;
 };
@@ -86,15 +88,15 @@ static Reduced simd_combine(Reduced mine) {
 
 // Along the last dimension: one threadgroup per row.
 template <typename T>
-kernel void reduce_rows(device const T* x      [[buffer(0)]],
-                        device T*       y      [[buffer(1)]],
-                        constant uint&  length [[buffer(2)]],
-                        uint row        [[threadgroup_position_in_grid]],
-                        uint thread_id  [[thread_position_in_threadgroup]],
-                        uint threads    [[threads_per_threadgroup]],
-                        uint lane       [[thread_index_in_simdgroup]],
-                        uint simdgroup  [[simdgroup_index_in_threadgroup]],
-                        uint simdgroups [[simdgroups_per_threadgroup]]) {
+kernel void reduce_rows(device const T* x     [[buffer(0)]],
+                        device T* y           [[buffer(1)]],
+                        constant uint& length [[buffer(2)]],
+                        uint row              [[threadgroup_position_in_grid]],
+                        uint thread_id        [[thread_position_in_threadgroup]],
+                        uint threads          [[threads_per_threadgroup]],
+                        uint lane             [[thread_index_in_simdgroup]],
+                        uint simdgroup        [[simdgroup_index_in_threadgroup]],
+                        uint simdgroups       [[simdgroups_per_threadgroup]]) {
   threadgroup Reduced partial[32];  // one entry per SIMD-group, at most 1024 / 32
   x += size_t(row) * length;
   Reduced mine = nothing();
@@ -114,17 +116,18 @@ kernel void reduce_rows(device const T* x      [[buffer(0)]],
   if (lane == 0) y[row] = T(finish(all, length));
 }
 
-// Along a dimension with `inner` elements behind it: a SIMD-group has 32 neighbouring results, the SIMD-groups
-// of a threadgroup take turns along the dimension. Threadgroups: (ceil(inner / 32), outer).
+// Along a dimension with `inner` elements behind it: a SIMD-group has 32 neighbouring results, the
+// SIMD-groups of a threadgroup take turns along the dimension. Threadgroups: (ceil(inner / 32),
+// outer).
 template <typename T>
-kernel void reduce_columns(device const T* x      [[buffer(0)]],
-                           device T*       y      [[buffer(1)]],
-                           constant uint&  length [[buffer(2)]],
-                           constant uint&  inner  [[buffer(3)]],
-                           uint2 group      [[threadgroup_position_in_grid]],
-                           uint  lane       [[thread_index_in_simdgroup]],
-                           uint  simdgroup  [[simdgroup_index_in_threadgroup]],
-                           uint  simdgroups [[simdgroups_per_threadgroup]]) {
+kernel void reduce_columns(device const T* x     [[buffer(0)]],
+                           device T* y           [[buffer(1)]],
+                           constant uint& length [[buffer(2)]],
+                           constant uint& inner  [[buffer(3)]],
+                           uint2 group           [[threadgroup_position_in_grid]],
+                           uint lane             [[thread_index_in_simdgroup]],
+                           uint simdgroup        [[simdgroup_index_in_threadgroup]],
+                           uint simdgroups       [[simdgroups_per_threadgroup]]) {
   threadgroup Reduced partial[32 * 32];
   const uint column = group.x * 32 + lane;
   x += size_t(group.y) * length * inner;
@@ -141,10 +144,13 @@ kernel void reduce_columns(device const T* x      [[buffer(0)]],
   y[size_t(group.y) * inner + column] = T(finish(mine, length));
 }
 
-#define instantiate_reductions(name, T)                                                        \
-  template [[host_name("reduce_rows_" name)]] kernel decltype(reduce_rows<T>) reduce_rows<T>;  \
-  template [[host_name("reduce_columns_" name)]] kernel decltype(reduce_columns<T>) reduce_columns<T>;
+#define instantiate_reduction(kernel_name, name, T)    \
+  template [[host_name(#kernel_name "_" name)]] kernel \
+      decltype(kernel_name<T>) kernel_name<T>;
 
-instantiate_reductions("float32", float)
-instantiate_reductions("float16", half)
-instantiate_reductions("bfloat16", bfloat)
+instantiate_reduction(reduce_rows, "float32", float)
+instantiate_reduction(reduce_rows, "float16", half)
+instantiate_reduction(reduce_rows, "bfloat16", bfloat)
+instantiate_reduction(reduce_columns, "float32", float)
+instantiate_reduction(reduce_columns, "float16", half)
+instantiate_reduction(reduce_columns, "bfloat16", bfloat)

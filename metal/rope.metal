@@ -1,25 +1,28 @@
-// Rotary position embedding (Su et al., "RoFormer", 2021): pairs of a head's elements turned by angles of their position.
+// Rotary position embedding (Su et al., "RoFormer", 2021): pairs of a head's elements turned by
+// angles of their position.
 #include <metal_stdlib>
 
 using namespace metal;
 
-constant bool is_interleaved [[function_constant(0)]];  // pairs (2j, 2j + 1), else (j, j + rotated / 2)
+constant bool is_interleaved
+    [[function_constant(0)]];  // pairs (2j, 2j + 1), else (j, j + rotated / 2)
 
 struct RopeShape {
   uint heads, length, size;                             // x is batch x heads x length x size
-  uint rotated;                                         // leading elements that turn; the rest is copied
-  uint angle_step;                                      // positions from one batch's angles to the next, 0 to share
+  uint rotated;     // leading elements that turn; the rest is copied
+  uint angle_step;  // positions from one batch's angles to the next, 0 to share
   ulong batch_stride, head_stride, position_stride;     // of x; y is contiguous
 };
 
-// (a, b) becomes (a cos - b sin, a sin + b cos); a thread for each pair: (ceil(size / 2), length, batch * heads).
+// (a, b) becomes (a cos - b sin, a sin + b cos); a thread for each pair: (ceil(size / 2), length,
+// batch * heads).
 template <typename T>
-kernel void rope(device const T* x      [[buffer(0)]],
-                 device const T* cosine [[buffer(1)]],
-                 device const T* sine   [[buffer(2)]],
-                 device T*       y      [[buffer(3)]],
+kernel void rope(device const T* x         [[buffer(0)]],
+                 device const T* cosine    [[buffer(1)]],
+                 device const T* sine      [[buffer(2)]],
+                 device T* y               [[buffer(3)]],
                  constant RopeShape& shape [[buffer(4)]],
-                 uint3 place [[thread_position_in_grid]]) {
+                 uint3 place               [[thread_position_in_grid]]) {
   const uint batch = place.z / shape.heads, head = place.z % shape.heads;
   x += batch * shape.batch_stride + head * shape.head_stride + place.y * shape.position_stride;
   y += (size_t(place.z) * shape.length + place.y) * shape.size;

@@ -13,7 +13,8 @@ constant bool has_delta_bias [[function_constant(2)]];
 constant bool has_initial [[function_constant(3)]];
 constant bool is_softplus [[function_constant(4)]];       // delta = log(1 + exp(delta + bias))
 
-constant constexpr uint kStates = 256;  // as metalgen.ops.scan has it: the most that a channel may have
+constant constexpr uint kStates =
+    256;  // as metalgen.ops.scan has it: the most that a channel may have
 
 struct ScanShape {
   uint channels, length, states;
@@ -25,24 +26,25 @@ struct ScanShape {
   ulong c_batch, c_group, c_state, c_time;
 };
 
-// One SIMD-group for each channel of each sequence: (channels, batch) threadgroups of 32 threads. A lane has `steps`
-// moments of 32 * steps, and the recurrence, which is associative, runs over the lanes by doubling (Blelloch,
-// "Prefix Sums and Their Applications", 1990).
+// One SIMD-group for each channel of each sequence: (channels, batch) threadgroups of 32 threads. A
+// lane has `steps` moments of 32 * steps, and the recurrence, which is associative, runs over the
+// lanes by doubling (Blelloch, "Prefix Sums and Their Applications", 1990).
 template <typename T, uint steps>
-kernel void selective_scan(device const T* u         [[buffer(0)]],
-                           device const T* delta     [[buffer(1)]],
-                           device const float* a     [[buffer(2)]],
-                           device const T* b         [[buffer(3)]],
-                           device const T* c         [[buffer(4)]],
-                           device const float* skip  [[buffer(5), function_constant(has_skip)]],
-                           device const T* gate      [[buffer(6), function_constant(has_gate)]],
-                           device const float* delta_bias [[buffer(7), function_constant(has_delta_bias)]],
-                           device const float* initial    [[buffer(8), function_constant(has_initial)]],
-                           device T* y               [[buffer(9)]],
-                           device float* last        [[buffer(10)]],
-                           constant ScanShape& shape [[buffer(11)]],
-                           uint2 group [[threadgroup_position_in_grid]],
-                           uint  lane  [[thread_index_in_simdgroup]]) {
+kernel void selective_scan(
+    device const T* u              [[buffer(0)]],
+    device const T* delta          [[buffer(1)]],
+    device const float* a          [[buffer(2)]],
+    device const T* b              [[buffer(3)]],
+    device const T* c              [[buffer(4)]],
+    device const float* skip       [[buffer(5), function_constant(has_skip)]],
+    device const T* gate           [[buffer(6), function_constant(has_gate)]],
+    device const float* delta_bias [[buffer(7), function_constant(has_delta_bias)]],
+    device const float* initial    [[buffer(8), function_constant(has_initial)]],
+    device T* y                    [[buffer(9)]],
+    device float* last             [[buffer(10)]],
+    constant ScanShape& shape      [[buffer(11)]],
+    uint2 group                    [[threadgroup_position_in_grid]],
+    uint lane                      [[thread_index_in_simdgroup]]) {
   threadgroup float state[kStates];
   const uint channel = group.x;
   const size_t sequence = size_t(group.y) * shape.channels + channel;
@@ -53,7 +55,8 @@ kernel void selective_scan(device const T* u         [[buffer(0)]],
   b += group.y * shape.b_batch + channel / shape.channels_per_group * shape.b_group;
   c += group.y * shape.c_batch + channel / shape.channels_per_group * shape.c_group;
   y += sequence * shape.length;
-  for (uint n = lane; n < shape.states; n += 32) state[n] = has_initial ? initial[sequence * shape.states + n] : 0.0f;
+  for (uint n = lane; n < shape.states; n += 32)
+    state[n] = has_initial ? initial[sequence * shape.states + n] : 0.0f;
   simdgroup_barrier(mem_flags::mem_threadgroup);  // the state before the first moment is there
 
   for (uint first = 0; first < shape.length; first += 32 * steps) {
@@ -74,12 +77,15 @@ kernel void selective_scan(device const T* u         [[buffer(0)]],
       for (uint s = 0; s < steps; ++s) {
         const uint t = min(first + lane * steps + s, shape.length - 1);
         decay[s] = precise::exp(time_step[s] * a[n]);
-        added[s] = time_step[s] == 0.0f ? 0.0f : time_step[s] * input[s] * float(b[n * shape.b_state + t * shape.b_time]);
+        added[s] = time_step[s] == 0.0f
+                       ? 0.0f
+                       : time_step[s] * input[s] * float(b[n * shape.b_state + t * shape.b_time]);
         h = fma(decay[s], h, added[s]);
         kept *= decay[s];
       }
       for (ushort apart = 1; apart < 32; apart *= 2) {
-        const float kept_before = simd_shuffle_up(kept, apart), h_before = simd_shuffle_up(h, apart);
+        const float kept_before = simd_shuffle_up(kept, apart),
+                    h_before = simd_shuffle_up(h, apart);
         if (lane >= apart) {
           h = fma(kept, h_before, h);
           kept *= kept_before;

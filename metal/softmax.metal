@@ -19,7 +19,8 @@ static float4 exp_of(float4 x) { return precise::exp(x); }
 
 static float sum_of(float4 x) { return (x[0] + x[1]) + (x[2] + x[3]); }
 
-// A row that the threads can hold, `held` fours each: read once, one exponential per element, written once.
+// A row that the threads can hold, `held` fours each: read once, one exponential per element,
+// written once.
 template <uint held, typename T>
 static void softmax_held(device const T* x, device T* y, uint columns, uint thread_id, uint threads,
                          threadgroup float* partial, Place place) {
@@ -39,15 +40,17 @@ static void softmax_held(device const T* x, device T* y, uint columns, uint thre
   const float total = threadgroup_sum(sum, partial, place);
   const float scale = 1 / total, logarithm = precise::log(total);
   for (uint j = 0; j < held; ++j) {
-    store_four(y, (thread_id + j * threads) * 4, columns, is_log ? values[j] - row_largest - logarithm : values[j] * scale);
+    store_four(y, (thread_id + j * threads) * 4, columns,
+               is_log ? values[j] - row_largest - logarithm : values[j] * scale);
   }
 }
 
-// A longer row: a thread keeps the maximum and the sum of its own elements as they come (Milakov and
-// Gimelshein, "Online normalizer calculation for softmax", 2018), so that the row is read twice, not three times.
+// A longer row: a thread keeps the maximum and the sum of its own elements as they come (Milakov
+// and Gimelshein, "Online normalizer calculation for softmax", 2018), so that the row is read
+// twice, not three times.
 template <typename T>
-static void softmax_online(device const T* x, device T* y, uint columns, uint thread_id, uint threads,
-                           threadgroup float* partial, Place place) {
+static void softmax_online(device const T* x, device T* y, uint columns, uint thread_id,
+                           uint threads, threadgroup float* partial, Place place) {
   float largest = -INFINITY;
   float sum = 0;
   for (uint i = thread_id * 4; i < columns; i += threads * 4) {
@@ -65,21 +68,23 @@ static void softmax_online(device const T* x, device T* y, uint columns, uint th
   const float scale = 1 / total, logarithm = precise::log(total);
   for (uint i = thread_id * 4; i < columns; i += threads * 4) {
     const float4 values = load_four(x, i, columns);
-    store_four(y, i, columns, is_log ? values - row_largest - logarithm : exp_of(values - row_largest) * scale);
+    store_four(y, i, columns,
+               is_log ? values - row_largest - logarithm : exp_of(values - row_largest) * scale);
   }
 }
 
-// y[row][i] = exp(x[row][i] - max_j x[row][j]) / sum_j exp(x[row][j] - max_j x[row][j]), or its logarithm.
+// y[row][i] = exp(x[row][i] - max_j x[row][j]) / sum_j exp(x[row][j] - max_j x[row][j]), or its
+// logarithm.
 template <typename T, uint held>
 kernel void softmax(device const T* x      [[buffer(0)]],
-                    device T*       y      [[buffer(1)]],
+                    device T* y            [[buffer(1)]],
                     constant uint& columns [[buffer(2)]],
-                    uint row        [[threadgroup_position_in_grid]],
-                    uint thread_id  [[thread_position_in_threadgroup]],
-                    uint threads    [[threads_per_threadgroup]],
-                    uint lane       [[thread_index_in_simdgroup]],
-                    uint simdgroup  [[simdgroup_index_in_threadgroup]],
-                    uint simdgroups [[simdgroups_per_threadgroup]]) {
+                    uint row               [[threadgroup_position_in_grid]],
+                    uint thread_id         [[thread_position_in_threadgroup]],
+                    uint threads           [[threads_per_threadgroup]],
+                    uint lane              [[thread_index_in_simdgroup]],
+                    uint simdgroup         [[simdgroup_index_in_threadgroup]],
+                    uint simdgroups        [[simdgroups_per_threadgroup]]) {
   threadgroup float partial[32];  // one entry per SIMD-group, at most 1024 / 32
   const Place place = {lane, simdgroup, simdgroups};
   x += size_t(row) * columns;

@@ -2,8 +2,9 @@
 #pragma once
 #include <metal_stdlib>
 
-// A threadgroup computes rows x columns results, `depth` terms at a time; its down x across SIMD-groups
-// hold equal parts of them as 8 x 8 matrices. parameters.json lists the tilings that are compiled.
+// A threadgroup computes rows x columns results, `depth` terms at a time; its down x across
+// SIMD-groups hold equal parts of them as 8 x 8 matrices. parameters.json lists the tilings that
+// are compiled.
 template <uint rows_, uint columns_, uint depth_, uint down_, uint across_>
 struct Tiling {
   static constant constexpr uint rows = rows_;
@@ -16,7 +17,8 @@ struct Tiling {
   static constant constexpr uint part_columns = columns_ / across_;
   static constant constexpr uint row_fragments = part_rows / 8;     // 8 x 8 matrices
   static constant constexpr uint column_fragments = part_columns / 8;
-  // Lines in threadgroup memory are four elements longer than what they hold: no two on the same banks.
+  // Lines in threadgroup memory are four elements longer than what they hold: no two on the same
+  // banks.
   static constant constexpr uint depth_pitch = depth_ + 4;
   static constant constexpr uint rows_pitch = rows_ + 4;
   static constant constexpr uint columns_pitch = columns_ + 4;
@@ -24,8 +26,11 @@ struct Tiling {
   static constant constexpr uint left_fours =
       (rows_ * depth_pitch > depth_ * rows_pitch ? rows_ * depth_pitch : depth_ * rows_pitch) / 4;
   static constant constexpr uint right_fours =
-      (columns_ * depth_pitch > depth_ * columns_pitch ? columns_ * depth_pitch : depth_ * columns_pitch) / 4;
-  static constant constexpr uint scratch_size = simdgroups * 8 * part_columns;  // floats, for store_product
+      (columns_ * depth_pitch > depth_ * columns_pitch ? columns_ * depth_pitch
+                                                       : depth_ * columns_pitch) /
+      4;
+  static constant constexpr uint scratch_size =
+      simdgroups * 8 * part_columns;  // floats, for store_product
 };
 
 // A matrix in memory whose lines are contiguous: element i of line l is at l * pitch + i.
@@ -37,8 +42,8 @@ struct Lines {
   uint length;  // elements of each
 };
 
-// Copies `lines` lines of `length` elements, from (line, at) on, to threadgroup memory; zeros stand in for what
-// lies beyond the matrix. Threads read `width` neighbours at once, at any alignment.
+// Copies `lines` lines of `length` elements, from (line, at) on, to threadgroup memory; zeros stand
+// in for what lies beyond the matrix. Threads read `width` neighbours at once, at any alignment.
 template <uint lines, uint length, uint threads, uint width, typename S, typename T>
 static void load_tile(threadgroup S* tile, Lines<T> matrix, uint line, uint at, uint thread_id) {
   constexpr uint chunks = length / width;
@@ -47,7 +52,8 @@ static void load_tile(threadgroup S* tile, Lines<T> matrix, uint line, uint at, 
     device const T* source = matrix.start + size_t(y) * matrix.pitch + x;
     threadgroup S* target = tile + i / chunks * (length + 4) + i % chunks * width;
     if (width == 4 && y < matrix.count && x + 4 <= matrix.length) {
-      const metal::vec<T, 4> four = metal::vec<T, 4>(*(device const metal::packed_vec<T, 4>*)source);
+      const metal::vec<T, 4> four =
+          metal::vec<T, 4>(*(device const metal::packed_vec<T, 4>*)source);
       *(threadgroup metal::vec<S, 4>*)target = metal::vec<S, 4>(four);
     } else {
       for (uint j = 0; j < width; ++j) {
@@ -73,7 +79,8 @@ struct Product {
     }
   }
 
-  // Adds left x right, tiles in threadgroup memory as rows x depth and depth x columns, or transposed.
+  // Adds left x right, tiles in threadgroup memory as rows x depth and depth x columns, or
+  // transposed.
   template <typename S>
   void add(threadgroup const S* left, bool left_transposed, threadgroup const S* right,
            bool right_transposed) thread {
@@ -82,7 +89,8 @@ struct Product {
       for (uint i = 0; i < Tiles::row_fragments; ++i) {
         const uint y = row + i * 8;
         if (left_transposed) {
-          simdgroup_load(a[i], left + step * Tiles::rows_pitch + y, Tiles::rows_pitch, metal::vec<ulong, 2>(0), true);
+          simdgroup_load(a[i], left + step * Tiles::rows_pitch + y, Tiles::rows_pitch,
+                         metal::vec<ulong, 2>(0), true);
         } else {
           simdgroup_load(a[i], left + y * Tiles::depth_pitch + step, Tiles::depth_pitch);
         }
@@ -90,7 +98,8 @@ struct Product {
       for (uint j = 0; j < Tiles::column_fragments; ++j) {
         const uint x = column + j * 8;
         if (right_transposed) {
-          simdgroup_load(b[j], right + x * Tiles::depth_pitch + step, Tiles::depth_pitch, metal::vec<ulong, 2>(0), true);
+          simdgroup_load(b[j], right + x * Tiles::depth_pitch + step, Tiles::depth_pitch,
+                         metal::vec<ulong, 2>(0), true);
         } else {
           simdgroup_load(b[j], right + step * Tiles::columns_pitch + x, Tiles::columns_pitch);
         }
@@ -103,13 +112,14 @@ struct Product {
     }
   }
 
-  // Hands each result to write(row, column, value), neighbouring lanes neighbouring columns; `write` guards the
-  // edges. `scratch` holds Tiles::scratch_size floats for the threadgroup.
+  // Hands each result to write(row, column, value), neighbouring lanes neighbouring columns;
+  // `write` guards the edges. `scratch` holds Tiles::scratch_size floats for the threadgroup.
   template <typename Write>
   void store(threadgroup float* scratch, uint simdgroup, uint lane, Write write) thread {
     threadgroup float* own = scratch + simdgroup * 8 * Tiles::part_columns;
     for (uint i = 0; i < Tiles::row_fragments; ++i) {
-      for (uint j = 0; j < Tiles::column_fragments; ++j) simdgroup_store(sums[i][j], own + j * 8, Tiles::part_columns);
+      for (uint j = 0; j < Tiles::column_fragments; ++j)
+        simdgroup_store(sums[i][j], own + j * 8, Tiles::part_columns);
       metal::simdgroup_barrier(metal::mem_flags::mem_threadgroup);  // eight rows are complete
       for (uint e = lane; e < 8 * Tiles::part_columns; e += 32) {
         write(row + i * 8 + e / Tiles::part_columns, column + e % Tiles::part_columns, own[e]);

@@ -8,10 +8,10 @@ import torch
 from metalgen import ops, resources
 from metalgen.chips import find_chip
 from metalgen.errors import LaunchError
+from metalgen.kernel_table import families, family
 from metalgen.ops import tuning, winners
 from metalgen.ops.instances import header
 from metalgen.ops.library import library, recorded
-from metalgen.ops.parameters import families, family
 from metalgen.ops.samples import find_mismatch
 from metalgen.ops.sized_samples import sample_of
 from metalgen.ops.winners import bucket, choose, forced

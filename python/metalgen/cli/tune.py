@@ -40,7 +40,7 @@ def tune(
     Operations use what is kept, by device, dtype and shapes rounded up to powers of two. With
     --chip nothing is run or kept: variants are ranked by what the cost model predicts.
     """
-    from metalgen.ops.parameters import family
+    from metalgen.kernel_table import family
 
     if kernel is None:
         _list(as_json)
@@ -111,7 +111,7 @@ def _show(
 
 
 def _list(as_json: bool) -> None:
-    from metalgen.ops.parameters import families
+    from metalgen.kernel_table import families
 
     if as_json:
         table = {

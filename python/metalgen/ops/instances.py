@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from metalgen import resources
 from metalgen.files import write_whole
-from metalgen.ops.parameters import Family, families
+from metalgen.kernel_table import Family, families
 
 _HEAD = """\
 // Which variants of the kernels are compiled, as macros that instantiate each of a family. Written

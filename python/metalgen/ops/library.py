@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from metalgen import resources
+from metalgen.kernel_table import Variant, family
 from metalgen.library import Library, load_metallib
 from metalgen.library.kernel import Kernel
 from metalgen.ops.arguments import DTYPES
-from metalgen.ops.parameters import Variant, family
 from metalgen.ops.winners import choose
 
 SIMDGROUP = 32

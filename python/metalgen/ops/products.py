@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metalgen.kernel_table import Variant
 from metalgen.ops.layouts import Batches, StoredMatrix, batches, memory_of, stored
 from metalgen.ops.library import SIMDGROUP, ceil_div, kernel_for, kernel_of
-from metalgen.ops.parameters import Variant
 from metalgen.ops.winners import choose
 
 _COLUMNS_OF_GROUP = 128  # of gemv_columns, as in metal/gemv.metal

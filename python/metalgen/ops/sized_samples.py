@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from metalgen.errors import LaunchError
-from metalgen.ops.parameters import family
+from metalgen.kernel_table import family
 from metalgen.ops.samples import Given, Sample
 
 _ELEMENTS = 1 << 20  # of problems whose rows alone are given

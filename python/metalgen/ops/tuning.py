@@ -13,9 +13,9 @@ import torch
 from metalgen.air import Metallib
 from metalgen.chips import Chip, predict
 from metalgen.errors import LaunchError
+from metalgen.kernel_table import Variant, family
 from metalgen.ops.arguments import DTYPES
 from metalgen.ops.library import Call, library, recorded
-from metalgen.ops.parameters import Variant, family
 from metalgen.ops.samples import Sample, find_mismatch
 from metalgen.ops.sized_samples import sample_of
 from metalgen.ops.winners import bucket, device_name, forced, keep

@@ -22,8 +22,8 @@ from metalgen import resources
 from metalgen.cache import cache_directory
 from metalgen.device import open_device
 from metalgen.files import write_whole
+from metalgen.kernel_table import Variant, family
 from metalgen.ops.arguments import DTYPES
-from metalgen.ops.parameters import Variant, family
 
 _FILE = "tuned.json"
 _FORCED: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("forced", default=())

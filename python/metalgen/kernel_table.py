@@ -68,6 +68,13 @@ class Family:
         wanted = self.default.get(device_type)
         return next((variant for variant in fitting if variant.name == wanted), fitting[0])
 
+    def choices(self) -> dict[str, tuple[int, ...]]:
+        """The values that each parameter has among the variants, in rising order."""
+        return {
+            name: tuple(sorted({variant[name] for variant in self.variants}))
+            for name in self.parameters
+        }
+
     @property
     def compiled(self) -> tuple[str, ...]:
         """The parameters that kernels are compiled for."""
