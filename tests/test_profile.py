@@ -1,11 +1,13 @@
 """Profiles as models and users see them: text, pictures, and what crosses between processes."""
 
+import base64
 import io
 import json
 
 import numpy as np
 import pytest
 import torch
+from chat_server import chat_server, completion
 from matplotlib import image
 from problem_files import write_problem
 from profiled import metallib, plan, random, square, step
@@ -15,10 +17,13 @@ from metalgen.chips import find_chip
 from metalgen.cli.app import make_app
 from metalgen.compiler import compile_source
 from metalgen.generation.candidate import parse_reply
-from metalgen.problem import load_problem
+from metalgen.problem import load_problem, open_problem
 from metalgen.profile import Profile, profile_candidate, profile_data, render
 from metalgen.profile.profile import _MOST_COUNTED
 from metalgen.profile.text import percent, quantity, time
+from metalgen.proposers.blocking import run_blocking
+from metalgen.proposers.openai import OpenAIProposer
+from metalgen.proposers.prompts import Prompts
 
 NAMES = ["summary", "memory", "timeline", "roofline"]
 LINEAR = """
@@ -215,3 +220,33 @@ def test_figures_are_worded_for_people():
     assert time(0.25) == "250 ms"
     assert quantity(12_300_000) == "12.3 M"
     assert percent(0.5) == "50%"
+
+
+def test_a_sub_agent_is_shown_the_pictures_and_answers_with_hints(product, tmp_path):
+    problem = open_problem(write_problem(tmp_path, LINEAR))
+    environment = {"OPENAI_BASE_URL": ""}
+    with chat_server(completion("- keep `a` in threadgroup memory")) as server:
+        reader = OpenAIProposer("seer", server.url, environment=environment)
+        request = reader.prompts.hint_request(
+            problem, "kernel void product() {}", "{}", product, with_pictures=True
+        )
+
+        async def ask():
+            async with reader.chat:
+                return await reader.chat.ask(request)
+
+        reply = run_blocking(ask())
+    assert reply.text == "- keep `a` in threadgroup memory"
+    (question,) = server.requests[0]["messages"]
+    text, *pictures = question["content"]
+    assert "kernel void product() {}" in text["text"]
+    assert [p["image_url"]["url"][:22] for p in pictures] == ["data:image/png;base64,"] * 4
+    sent = base64.b64decode(pictures[0]["image_url"]["url"][22:])
+    assert sent == product.pictures[0].png
+
+
+def test_a_sub_agent_without_vision_reads_the_text(product, tmp_path):
+    problem = open_problem(write_problem(tmp_path, LINEAR))
+    (question,) = Prompts().hint_request(problem, "s", "{}", product, with_pictures=False)
+    assert question.pictures == ()
+    assert "lanes that do work: 100%" in question.content
