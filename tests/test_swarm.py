@@ -1,0 +1,188 @@
+"""Several models at once: side by side, the best kept, what each sees of the others."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+from chat_server import chat_server, completion
+from command_line import metalgen
+from problem_files import ADD, add_reply, write_problem
+from study_runs import run_study
+
+from metalgen.generation import Limits
+from metalgen.generation.evaluators import LocalEvaluators
+from metalgen.proposers.openai import OpenAIProposer
+from metalgen.proposers.scripted import ScriptedProposer
+from metalgen.runs import open_run
+
+IDLE = "I am thinking."
+WRONG = add_reply("y[i] = a[i] - b[i];")
+SLOW = add_reply("float t = 0; for (uint k = 0; k < 5000; ++k) t = sin(t + a[i]);"
+                 " y[i] = a[i] + b[i] + (t > 2 ? 1 : 0);")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def evaluators():
+    with LocalEvaluators(Limits(launch_s=10), "cpu", places=2) as evaluators:
+        yield evaluators
+
+
+@pytest.fixture
+def problem(tmp_path):
+    return write_problem(tmp_path, ADD, "add.py")
+
+
+def models(server, *names):
+    return [OpenAIProposer(name, server.url, environment={}) for name in names]
+
+
+def test_models_are_asked_side_by_side(evaluators, problem):
+    together = threading.Barrier(3, timeout=30)
+
+    def answer(request):
+        together.wait()  # broken, and the answer lost, unless three ask at once
+        return completion(IDLE)
+
+    with chat_server(answer) as server:
+        result = run_study(evaluators, problem, *models(server, "a", "b", "c"), attempts=2)
+    assert [(r.model, r.number) for r in result.attempts] == [
+        (model, number) for model in "abc" for number in (1, 2)
+    ]
+
+
+def test_a_service_is_asked_no_more_at_once_than_allowed(evaluators, problem):
+    under_way, most = [0], [0]
+    turn = threading.Lock()
+
+    def answer(request):
+        with turn:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+        time.sleep(0.05)
+        with turn:
+            under_way[0] -= 1
+        return completion(IDLE)
+
+    with chat_server(answer) as server:
+        run_study(evaluators, problem, *models(server, *"abcdef"), attempts=2, calls=2)
+    assert most[0] == 2
+    assert len(server.requests) == 12
+
+
+def test_the_fastest_of_all_is_kept(evaluators, problem, tmp_path):
+    with chat_server(lambda r: completion(SLOW if r["model"] == "a" else add_reply())) as server:
+        result = run_study(evaluators, problem, *models(server, "a", "b"), out=tmp_path / "run")
+    assert result.best.record.model == "b"
+    kept = (tmp_path / "run" / "best" / "kernels.metal").read_text()
+    assert "k < 5000" not in kept
+    manifest = json.loads((tmp_path / "run" / "best" / "manifest.json").read_text())
+    assert manifest["model"] == "b"
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_members_that_share_see_the_best_so_far_and_others_do_not(
+    evaluators, problem, tmp_path, share
+):
+    def answer(request):
+        if request["model"] == "first":
+            return completion(SLOW)
+        if any(message["role"] == "assistant" for message in request["messages"]):
+            return completion(add_reply())
+        _wait_for_an_accepted_candidate(tmp_path / "run")
+        return completion(WRONG)
+
+    with chat_server(answer) as server:
+        first, second = models(server, "first", "second")
+        run_study(evaluators, problem, first, second, share=share, out=tmp_path / "run")
+    told = server.requests[-1]["messages"][-1]["content"]
+    assert ("fastest correct candidate so far is first's" in told) == share
+    assert ("k < 5000" in told) == share
+
+
+def _wait_for_an_accepted_candidate(folder):
+    with open_run(folder) as run:
+        for _ in range(600):
+            if any(attempt.is_accepted for attempt in run.attempts()):
+                return
+            time.sleep(0.05)
+
+
+def test_nobody_is_shown_its_own_candidate_as_the_best(evaluators, problem):
+    with chat_server(completion(add_reply())) as server:
+        run_study(evaluators, problem, *models(server, "only"), share=True, rounds=1)
+    told = "\n".join(message["content"] for message in server.requests[-1]["messages"])
+    assert "fastest correct candidate so far" not in told
+
+
+def test_models_of_one_name_are_told_apart(evaluators, problem):
+    scripts = [ScriptedProposer((WRONG,)), ScriptedProposer((add_reply(),))]
+    result = run_study(evaluators, problem, *scripts, attempts=1)
+    assert [record.model for record in result.attempts] == ["scripted", "scripted#2"]
+
+
+def test_a_model_that_keeps_failing_is_not_asked_for_every_job(evaluators, tmp_path):
+    """Six problems at a service that is down: three jobs find that out for all."""
+    from metalgen.generation import Means, Settings, begin, conduct
+    from metalgen.generation.tasks import find_problems
+
+    folder = tmp_path / "problems"
+    folder.mkdir()
+    for number in range(6):
+        write_problem(folder, ADD, f"add{number}.py")
+    proposer = OpenAIProposer("m", "http://127.0.0.1:9/v1", environment={}, retries=0)
+    settings = Settings(models=("m",), is_nested=True)
+    with begin(find_problems(folder), settings, {"m": proposer}, None) as store:
+        stopped = conduct(store, settings, {"m": proposer}, Means(1, 1, evaluators=evaluators))
+        assert len(store.calls()) == 3
+        assert {row.state for row in store.jobs()} == {"stopped"}
+    assert len(stopped) == 6
+    assert "failed 3 jobs in a row" in stopped[-1].reason
+
+
+def test_a_cuda_implementation_beside_the_problem_is_a_context(evaluators, problem):
+    problem.with_suffix(".cu").write_text("__global__ void add_in_cuda() {}")
+    with chat_server(completion(add_reply())) as server:
+        result = run_study(evaluators, problem, *models(server, "m"), contexts=("plain", "cuda"))
+    shown = {"add_in_cuda" in json.dumps(request["messages"]) for request in server.requests}
+    assert shown == {True, False}
+    assert sorted(record.context for record in result.attempts) == ["cuda", "plain"]
+
+
+def test_a_profile_becomes_hints_before_the_next_round(evaluators, problem, tmp_path):
+    def answer(request):
+        is_hint = "read profiles" in json.dumps(request["messages"])
+        return completion("Use larger threadgroups." if is_hint else add_reply())
+
+    with chat_server(answer) as server:
+        proposer = models(server, "m")
+        result = run_study(
+            evaluators, problem, *proposer, out=tmp_path / "run", contexts=("profile",), rounds=1
+        )
+    assert len(server.requests) == 3
+    assert "Use larger threadgroups." in server.requests[-1]["messages"][-1]["content"]
+    assert result.spent.tokens == 3 * 18
+    with open_run(tmp_path / "run") as run:
+        assert [call.purpose for call in run.calls()] == ["proposal", "hints", "proposal"]
+        first = run.attempts()[0]
+        assert first.hints == "Use larger threadgroups."
+        assert b"add" in run.artefact(first.artefacts["profile.txt"])
+        pictures = [name for name in first.artefacts if name.endswith(".png")]
+        assert all(run.artefact(first.artefacts[n]).startswith(b"\x89PNG") for n in pictures)
+
+
+def test_the_command_line_shows_who_won(tmp_path):
+    write_problem(tmp_path, ADD, "add.py")
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "0.md").write_text(SLOW)
+    done = metalgen(
+        "generate", "add.py", "--swarm", "scripted:slow,builtin", "--out", "run", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("│") for line in done.stdout.splitlines() if "│" in line]
+    shown = {cells[0].strip(): cells[3].strip() for cells in lines}
+    assert set(shown) >= {"scripted", "builtin"}
+    assert all(text.endswith("x") for text in shown.values())
+    assert "builtin, attempt 1: accepted" in done.stdout
