@@ -123,11 +123,20 @@ def test_variants_that_are_wrong_are_not_kept(monkeypatch):
     assert timings[0].variant != wrong
 
 
-def test_without_the_device_variants_are_ranked_by_the_model_and_nothing_is_kept(tmp_path):
+def test_without_the_device_variants_are_ranked_by_the_model_until_one_is_measured():
     timings = tuning.rank("gemm", (512, 512, 512), torch.float16, find_chip("M3 Max"))
     assert len(timings) == len(family("gemm").variants)
     assert all(t.us > 0 and not t.is_measured for t in timings)
-    assert not list(tmp_path.iterdir())
+
+    def kept():
+        return winners.winners("Apple M3 Max")["gemm"]["float16"]["512x512x512"]
+
+    assert kept()["variant"] == timings[0].variant
+    assert not kept()["measured"]
+    measured = winners.Winner(timings[1].variant, 1.0, is_measured=True)
+    winners.keep("Apple M3 Max", "gemm", "float16", (512, 512, 512), measured)
+    tuning.rank("gemm", (512, 512, 512), torch.float16, find_chip("M3 Max"))
+    assert kept()["variant"] == timings[1].variant
 
 
 def test_sizes_round_up_to_powers_of_two():

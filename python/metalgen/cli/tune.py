@@ -38,7 +38,8 @@ def tune(
     """Verify and time all variants of a kernel for one shape; keep the fastest for this machine.
 
     Operations use what is kept, by device, dtype and shapes rounded up to powers of two. With
-    --chip nothing is run or kept: variants are ranked by what the cost model predicts.
+    --chip nothing is run: variants are ranked by what the cost model predicts, and the first is
+    kept for machines with that chip until one of them measures.
     """
     from metalgen.kernel_table import family
 
@@ -106,8 +107,7 @@ def _show(
     for timing in timings:
         time = "wrong" if timing.us is None else f"{timing.us:.1f} us"
         typer.echo(f"  {timing.variant:{width}}  {time:>12}  {timing.mismatch or ''}".rstrip())
-    if is_measured:
-        typer.echo(f"kept {timings[0].variant}")
+    typer.echo(f"kept {timings[0].variant}")
 
 
 def _list(as_json: bool) -> None:

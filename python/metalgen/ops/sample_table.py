@@ -42,7 +42,7 @@ def _products() -> Iterator[Sample]:
     yield Sample("linear", (G((37,)), G((40, 37)), G((40,))))
     yield Sample("linear", (G((0, 8)), G((4, 8))))
     for m, n, k in ((1024, 1024, 1024), (64, 2048, 2048), (1, 4096, 4096)):
-        yield Sample("linear", (G((m, k)), G((n, k)), G((n,))), {"activation": "gelu"}, True)
+        yield Sample("linear", (G((m, k)), G((n, k)), G((n,))), {"activation": "gelu"}, True, 8)
     yield Sample("fused_gemm", (G((32, 128, 64)), G((32, 64, 128))), {}, True)
 
 
@@ -118,7 +118,7 @@ def _reductions() -> Iterator[Sample]:
     fused = {"reduction": "sum", "dim": 1, "activation": "silu"}
     yield Sample("reduce", (G((4, 9, 33), "transposed"),), fused)
     for dim in (0, 1):
-        yield Sample("reduce", (G((4096, 4096)),), {"reduction": "sum", "dim": dim}, True)
+        yield Sample("reduce", (G((4096, 4096)),), {"reduction": "sum", "dim": dim}, True, 8)
 
 
 def _pointwise() -> Iterator[Sample]:
@@ -232,4 +232,4 @@ def _quantized() -> Iterator[Sample]:
             yield Sample("quantized_linear", (G((m, k)), weight, G((n,))), option, scale=4)
         for m in (1, 256):
             weight = Given((2048, 2048), values=bits, bound=64)
-            yield Sample("quantized_linear", (G((m, 2048)), weight), {}, True)
+            yield Sample("quantized_linear", (G((m, 2048)), weight), {}, True, 8)

@@ -18,7 +18,7 @@ from metalgen.ops.arguments import DTYPES
 from metalgen.ops.library import Call, library, recorded
 from metalgen.ops.samples import Sample, find_mismatch
 from metalgen.ops.sized_samples import sample_of
-from metalgen.ops.winners import bucket, device_name, forced, keep
+from metalgen.ops.winners import Winner, device_name, forced, keep
 from metalgen.profile.estimate import dispatch_figures
 from metalgen.profile.launches import Buffer, Launch
 
@@ -56,8 +56,8 @@ def tune(
     times = _times(family_name, right, sample, dtype, device_type, rounds)
     measured = sorted(times.items(), key=lambda pair: pair[1])
     name, us = measured[0]
-    entry = {"variant": name, "us": round(us, 2), "shape": list(sizes), "measured": True}
-    keep(device_name(device_type), family_name, DTYPES[dtype], sizes, entry)
+    winner = Winner(name, us, is_measured=True)
+    keep(device_name(device_type), family_name, DTYPES[dtype], sizes, winner)
     failed = [Timing(name, None, True, reason) for name, reason in wrong.items() if reason]
     return (*(Timing(name, us, True) for name, us in measured), *failed)
 
@@ -67,7 +67,7 @@ def rank(
 ) -> tuple[Timing, ...]:
     """Every variant with the time that the cost model predicts for a chip, the fastest first.
 
-    Nothing is run and nothing is kept: a prediction must not stand for a measurement.
+    Nothing is run. The first is kept for machines with that chip, until one of them measures.
     """
     sample = sample_of(family_name, sizes)
     arguments = sample.make(dtype)
@@ -78,7 +78,10 @@ def rank(
             sample.run(arguments)
         work = [dispatch_figures(metallib, _launch(call, metallib)).work() for call in calls]
         found.append(Timing(variant.name, predict(work, chip).seconds * 1e6, False))
-    return tuple(sorted(found, key=lambda timing: timing.us or 0.0))
+    found.sort(key=lambda timing: timing.us or 0.0)
+    winner = Winner(found[0].variant, found[0].us or 0.0, is_measured=False)
+    keep(f"Apple {chip.name}", family_name, DTYPES[dtype], sizes, winner)  # as Metal names it
+    return tuple(found)
 
 
 def _mismatch(
@@ -157,6 +160,3 @@ def _packed(value: bytes | float) -> bytes:
 def _extent(sizes: Sequence[int]) -> tuple[int, int, int]:
     x, y, z = sizes
     return x, y, z
-
-
-__all__ = ["Timing", "bucket", "rank", "tune"]

@@ -1,6 +1,6 @@
-"""Which variant runs: what was measured here for problems of this size, else the table's default.
+"""Which variant runs: what won here for problems of this size, else the table's default.
 
-Measured winners lie in tuned.json in the cache directory, by device, family, dtype and bucket of
+Winners lie in tuned.json in the cache directory, by device, family, dtype and bucket of
 shape. Those of other kernels than today's are passed over.
 """
 
@@ -13,7 +13,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -27,6 +27,15 @@ from metalgen.ops.arguments import DTYPES
 
 _FILE = "tuned.json"
 _FORCED: ContextVar[tuple[tuple[str, str], ...]] = ContextVar("forced", default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The fastest variant for a shape, and whether that was measured or predicted."""
+
+    variant: str
+    us: float
+    is_measured: bool
 
 
 def choose(family_name: str, tensor: Tensor, sizes: Sequence[int]) -> Variant:
@@ -72,17 +81,26 @@ def winners(device: str) -> Mapping[str, Any]:
     return found
 
 
-def keep(device: str, family_name: str, dtype: str, sizes: Sequence[int], entry: Any) -> Path:
-    """Keep a winner; operations use it from now on, here and in processes to come."""
+def keep(device: str, family_name: str, dtype: str, sizes: Sequence[int], winner: Winner) -> None:
+    """Keep a winner; operations use it from now on, here and in processes to come.
+
+    What was predicted never takes the place of what was measured.
+    """
     kept = json.loads(json.dumps(_kept()))
     places = kept.setdefault(device, {}).setdefault(family_name, {}).setdefault(dtype, {})
-    places[bucket(sizes)] = entry
+    if not winner.is_measured and places.get(bucket(sizes), {}).get("measured", False):
+        return
+    places[bucket(sizes)] = {
+        "variant": winner.variant,
+        "us": round(winner.us, 2),
+        "shape": list(sizes),
+        "measured": winner.is_measured,
+    }
     path = cache_directory() / _FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"kernels": _fingerprint(), "devices": kept}, indent=2)
     write_whole(path, text.encode())
     forget()
-    return path
 
 
 def forget() -> None:

@@ -1,0 +1,68 @@
+"""The operations beside eager PyTorch, on the samples that the tests share: ratio to eager.
+
+Usage: python benchmarks/ops.py [--operation NAME] [--dtype float32] [--device cpu] [--rounds 7]
+
+On mps, eager is PyTorch on the Apple GPU. Every result is checked before it is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from typing import Any
+
+import torch
+
+from metalgen.errors import MetalgenError
+from metalgen.ops.references import REFERENCES
+from metalgen.ops.sample_table import samples
+from metalgen.ops.samples import Sample, find_mismatch
+from metalgen.ops.winners import device_name
+
+
+def best_ms(run: Any, arguments: tuple[Any, ...], device: str, rounds: int) -> float:
+    """The least milliseconds of a call, after one that warms up."""
+    times = []
+    for number in range(rounds + 1):
+        start = time.perf_counter()
+        run(arguments)
+        if device == "mps":
+            torch.mps.synchronize()
+        if number > 0:
+            times.append(time.perf_counter() - start)
+    return min(times) * 1e3
+
+
+def line(sample: Sample, dtype: torch.dtype, device: str, rounds: int) -> str:
+    """One row of the table."""
+    try:
+        wrong = find_mismatch(sample, dtype, device_type=device)
+    except MetalgenError as error:
+        wrong = str(error)
+    if wrong is not None:
+        return f"{sample!s:<84.84}  {wrong}"
+    arguments = tuple(argument.to(device) for argument in sample.make(dtype))
+    ours = best_ms(sample.run, arguments, device, rounds)
+    eager = best_ms(sample.eager, arguments, device, rounds)
+    return f"{sample!s:<84.84}{ours:>10.2f}{eager:>10.2f}{ours / eager:>8.2f}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--operation", choices=REFERENCES)
+    parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "mps"])
+    parser.add_argument("--rounds", type=int, default=7)
+    chosen = parser.parse_args()
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 8)
+    print(f"{device_name(chosen.device)}, {chosen.dtype}, torch {torch.__version__}")
+    print(f"{'':<84}{'metalgen':>10}{'eager':>10}{'ratio':>8}  (ms, ms; below 1 is faster)")
+    for sample in samples(chosen.operation, large=True):
+        dtype = getattr(torch, chosen.dtype)
+        print(line(sample, dtype, chosen.device, chosen.rounds), flush=True)
+
+
+if __name__ == "__main__":
+    main()
