@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 
 from metalgen.chips.database import Chip, find_chip, recognise
 
 _COMMAND = ("ioreg", "-rc", "AGXAccelerator", "-d", "1")
+_NAME = ("sysctl", "-n", "machdep.cpu.brand_string")  # as Metal names the GPU: "Apple M2 Pro"
 _COUNT = re.compile(r'"gpu-core-count"\s*=\s*(\d+)')
 
 
@@ -20,6 +22,17 @@ def gpu_cores() -> int | None:
         return None
     found = _COUNT.search(done.stdout)
     return None if found is None else int(found[1])
+
+
+def this_chip() -> Chip | None:
+    """The chip of this machine; None where it is no Mac with Apple silicon."""
+    if sys.platform != "darwin":
+        return None
+    try:
+        done = subprocess.run(_NAME, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return chip_of(done.stdout.strip())
 
 
 def default_chip(device: str = "") -> Chip:

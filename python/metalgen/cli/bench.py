@@ -9,6 +9,7 @@ import typer
 
 from metalgen.cli import kernelbench_options as selecting
 from metalgen.cli import study_options as options
+from metalgen.cli.chip_option import ChipName, chip_of
 
 
 def bench(
@@ -39,6 +40,7 @@ def bench(
     time_limit: options.TimeLimit = 30.0,
     aten: options.Aten = True,
     prompts: options.PromptFolder = None,
+    chip: ChipName = None,
     max_cost: options.MaxCost = None,
     max_tokens: options.MaxTokens = None,
     max_seconds: options.MaxSeconds = None,
@@ -89,6 +91,7 @@ def bench(
         time_limit=time_limit,
         base_url=base_url,
         prompts=options.text(prompts),
+        chip=chip_of(chip),
         cuda=options.text(cuda),
         hint_model=hint_model,
         is_nested=True,

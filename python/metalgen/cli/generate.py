@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from metalgen.cli import study_options as options
+from metalgen.cli.chip_option import ChipName, chip_of
 
 
 def generate(
@@ -37,6 +38,7 @@ def generate(
     time_limit: options.TimeLimit = 30.0,
     aten: options.Aten = True,
     prompts: options.PromptFolder = None,
+    chip: ChipName = None,
     max_cost: options.MaxCost = None,
     max_tokens: options.MaxTokens = None,
     max_seconds: options.MaxSeconds = None,
@@ -69,6 +71,7 @@ def generate(
         time_limit=time_limit,
         base_url=base_url,
         prompts=options.text(prompts),
+        chip=chip_of(chip),
         cuda=options.text(cuda),
         hint_model=hint_model,
         budget=Budget(max_cost, max_tokens, max_seconds),

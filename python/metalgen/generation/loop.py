@@ -24,12 +24,12 @@ from metalgen.generation.study import (
     Task,
     jobs_of,
     named_apart,
+    prompts_of,
 )
 from metalgen.problem import Problem
 from metalgen.problem.source import read_problem_file
 from metalgen.proposers import Conversational, Proposer, default_model, make_proposer
 from metalgen.proposers.blocking import run_blocking
-from metalgen.proposers.prompts import Prompts
 from metalgen.runs import ProblemRow, RunInfo, RunStore
 from metalgen.runs.reading import sha256
 
@@ -72,6 +72,7 @@ def generate(
     limits: Limits | None = None,
     device: str | None = None,
     prompts: Path | str | None = None,
+    chip: str | None = None,
     cuda: Path | str | None = None,
     hint_model: str | None = None,
     budget: Budget | None = None,
@@ -87,7 +88,7 @@ def generate(
     "cuda" (`cuda` is a folder of implementations), "profile", "cuda+profile"; each is tried.
     `out` keeps the run, which can be continued. `device` is where tensors lie ("mps", "cpu"); by
     default the Apple GPU where there is one. `prompts` is a folder with templates to use in place
-    of metalgen's; `budget` ends the run early.
+    of metalgen's, `chip` the one that prompts describe; `budget` ends the run early.
 
     Raises ProblemError for an unusable problem file, ProviderError where credentials are missing,
     RunError where the run cannot be kept.
@@ -103,6 +104,7 @@ def generate(
         time_limit=(limits or Limits()).launch_s,
         base_url=base_url,
         prompts=None if prompts is None else str(prompts),
+        chip=chip,
         cuda=None if cuda is None else str(cuda),
         hint_model=hint_model,
         device=device,
@@ -117,7 +119,7 @@ def generate(
 
 
 def _proposers(models: Sequence[str | Proposer], settings: Settings) -> dict[str, Proposer]:
-    words = Prompts(None if settings.prompts is None else Path(settings.prompts))
+    words = prompts_of(settings)
     return named_apart(
         [
             make_proposer(model, base_url=settings.base_url, prompts=words)

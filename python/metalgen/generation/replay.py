@@ -13,7 +13,7 @@ from metalgen.generation.budget import Budget
 from metalgen.generation.candidate import Candidate
 from metalgen.generation.evaluator import Evaluation
 from metalgen.generation.rows import METALLIB, PLAN, SOURCE, plan_text, verdict_of
-from metalgen.generation.study import Settings
+from metalgen.generation.study import Settings, prompts_of
 from metalgen.proposers import Proposer
 from metalgen.proposers.openai import OpenAIProposer
 from metalgen.proposers.prompts import Prompts
@@ -140,7 +140,7 @@ def begin_replay(
 def _silent_proposers(settings: Settings, run: StoredRun) -> dict[str, Proposer]:
     """Those of the earlier run, to word prompts; they are never asked and need no key."""
     jobs = {row.job.model: row.job for row in run.jobs()}
-    words = Prompts(None if settings.prompts is None else Path(settings.prompts))
+    words = prompts_of(settings)
     return {name: _silent(run, job, words) for name, job in jobs.items()}
 
 

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from metalgen.chips import find_chip
 from metalgen.errors import RunError
 from metalgen.generation.budget import Budget
 from metalgen.proposers import Proposer, make_proposer
@@ -46,6 +47,7 @@ class Settings:
     time_limit: float = 30.0
     base_url: str | None = None
     prompts: str | None = None
+    chip: str | None = None  # the one that prompts describe
     cuda: str | None = None
     hint_model: str | None = None
     device: str | None = None
@@ -83,11 +85,17 @@ def jobs_of(tasks: Sequence[Task], models: Sequence[str], contexts: Sequence[str
 
 def proposers_of(settings: Settings) -> dict[str, Proposer]:
     """A study's proposers by distinct names; ProviderError where credentials are missing."""
-    words = Prompts(None if settings.prompts is None else Path(settings.prompts))
+    words = prompts_of(settings)
     made = [
         make_proposer(model, base_url=settings.base_url, prompts=words) for model in settings.models
     ]
     return named_apart(made)
+
+
+def prompts_of(settings: Settings) -> Prompts:
+    """How a study words its questions."""
+    folder = None if settings.prompts is None else Path(settings.prompts)
+    return Prompts(folder, None if settings.chip is None else find_chip(settings.chip))
 
 
 def named_apart(proposers: Sequence[Proposer]) -> dict[str, Proposer]:
