@@ -21,6 +21,7 @@ STEPS = {
     "launch": "running",
     "compare": "comparing",
     "time": "timing against eager",
+    "baseline": "compiling with torch.compile",
     "wait": "waiting for others' timing",
     "profile": "profiling",
 }

@@ -37,6 +37,12 @@ HintModel = Annotated[
 BaseUrl = Annotated[
     str | None, typer.Option(help="The service's address, in place of OPENAI_BASE_URL.")
 ]
+TorchCompile = Annotated[
+    bool,
+    typer.Option(
+        "--torch-compile", help="Time what torch.compile makes of the module too, where it runs."
+    ),
+]
 TimeLimit = Annotated[
     float, typer.Option(min=0.1, help="Seconds that one run of a candidate may take.")
 ]

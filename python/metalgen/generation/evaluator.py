@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,6 +49,7 @@ class Evaluator:
     ) -> None:
         self._on_step = on_step
         self._launched = False
+        self._steps: list[tuple[str, str, float]] = []
         self._worker = Worker(limits, device=device, on_step=self._step, room=room)
         self._limits = limits
         self.device: dict[str, Any] = {}
@@ -100,10 +102,14 @@ class Evaluator:
         self, problem: Problem, candidate: Candidate, *, allow_aten: bool = True
     ) -> Evaluation:
         """The verdict on a candidate; ProblemError where the reference itself fails."""
+        self._steps.clear()
         answer = self._judged(problem, candidate, allow_aten=allow_aten, is_timed=True)
+        steps = _spans(self._steps, time.time())
         if isinstance(answer, Failed):
-            return Evaluation(_rejected(answer, problem, self._is_candidates_fault(answer)))
-        return self._verdict(answer)
+            rejected = _rejected(answer, problem, self._is_candidates_fault(answer))
+            return Evaluation(rejected, details={"steps": steps})
+        found = self._verdict(answer)
+        return replace(found, details={**(found.details or {}), "steps": steps})
 
     def rejection(
         self, problem: Problem, candidate: Candidate, *, allow_aten: bool = True
@@ -161,6 +167,7 @@ class Evaluator:
 
     def _step(self, step: str, detail: str) -> None:
         self._launched |= step == "launch"
+        self._steps.append((step, detail, time.time()))
         self._on_step(step, detail)
 
     def _is_candidates_fault(self, failed: Failed) -> bool:
@@ -190,6 +197,15 @@ class Evaluator:
         }
         metallib = base64.b64decode(accepted["metallib"])
         return Evaluation(verdict, metallib, details, accepted["is_control"])
+
+
+def _spans(steps: Sequence[tuple[str, str, float]], end: float) -> list[list[object]]:
+    """What judging did, for traces: each [step, detail, when it began, seconds]."""
+    ends = [*(began for _, _, began in steps[1:]), end]
+    return [
+        [step, detail, round(began, 6), round(until - began, 6)]
+        for (step, detail, began), until in zip(steps, ends, strict=True)
+    ]
 
 
 def _rejected(failed: Failed, problem: Problem, is_candidates_fault: bool) -> Rejected:

@@ -17,6 +17,7 @@ from metalgen.errors import (
     PlanError,
     UnsupportedError,
 )
+from metalgen.generation.baseline import Refused, compiled_module
 from metalgen.generation.candidate import Candidate
 from metalgen.generation.cases import Case, CaseBook
 from metalgen.generation.controls import control_reason
@@ -74,8 +75,10 @@ class Judge:
     device: torch.device
     progress: Progress
     room: Room
+    baseline_s: float = 0.0  # how long torch.compile may take to be a baseline; 0: it is none
     _cases: CaseBook = field(init=False)
     _control: tuple[str | None] | None = None  # the reason, once it was looked for
+    _baseline: Callable[[], object] | Refused | None = None  # once it was tried
 
     def __post_init__(self) -> None:
         self._cases = CaseBook(self.problem)
@@ -136,9 +139,10 @@ class Judge:
 
     def _accept(self, verified: Verified) -> Judged:
         with self.room.measuring():
-            self.progress("time", "")
             timing = self._time(verified.compiled, verified.library)
         notes = list(self._cases.notes)
+        if isinstance(self._baseline, Refused):
+            notes.append(self._baseline.reason)
         unsteady = [check.case for check in verified.checks if not check.is_deterministic]
         if unsteady:
             notes.append(f"two runs differ in their last bits on {unsteady[0]}")
@@ -168,9 +172,22 @@ class Judge:
         module = copied_module(self.problem.module).to(self.device)
         named = self.problem.named_inputs(inputs)
         bound = BoundPlan(compiled, library, self.problem.named_parameters(module))
+        rival = self._compiled(inputs)
+        self.progress("time", "")
         return measure(
-            lambda: bound.run(named), lambda: self.problem.run(inputs, module), self.device
+            lambda: bound.run(named),
+            lambda: self.problem.run(inputs, module),
+            self.device,
+            rival,
         )
+
+    def _compiled(self, inputs: tuple[object, ...]) -> Callable[[], object] | None:
+        """torch.compile's run, where it was asked for and works."""
+        if self._baseline is None and self.baseline_s > 0:
+            self.progress("baseline", "")
+            module = copied_module(self.problem.module).to(self.device)
+            self._baseline = compiled_module(self.problem, module, inputs, self.baseline_s)
+        return None if isinstance(self._baseline, Refused) else self._baseline
 
 
 def _checked(verification: Verification, case: Case) -> Checked | Overrun | Rejected:

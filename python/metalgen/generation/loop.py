@@ -225,8 +225,13 @@ def _check_models(store: RunStore, proposers: Mapping[str, Proposer]) -> None:
         )
 
 
+# How long torch.compile may take to become a baseline, its C++ or Metal included.
+BASELINE_S = 300.0
+
+
 def _evaluators(settings: Settings, means: Means) -> Evaluators:
-    limits = means.limits or Limits(launch_s=settings.time_limit)
+    seconds = BASELINE_S if settings.torch_compile else 0.0
+    limits = means.limits or Limits(launch_s=settings.time_limit, baseline_s=seconds)
     if means.scheduler is not None:
         from metalgen.generation.cluster import ClusterEvaluators
 

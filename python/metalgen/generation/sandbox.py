@@ -34,6 +34,7 @@ class Limits:
     compile_s: float = 120.0  # also for one kernel's translation by the device
     problem_s: float = 600.0  # loading the problem and running its reference
     memory_bytes: int = field(default_factory=default_memory_bytes)
+    baseline_s: float = 0.0  # for torch.compile to be a baseline; 0: it is not measured
 
     def of_step(self, step: str) -> float:
         """How long a worker may stay in one step."""
@@ -43,6 +44,8 @@ class Limits:
             return self.compile_s
         if step == "wait":
             return WAIT_LIMIT_S
+        if step == "baseline":
+            return self.baseline_s + self.problem_s
         # Timing repeats the candidate and eager a few times.
         return 20 * self.launch_s if step == "time" else self.problem_s
 
@@ -147,6 +150,7 @@ class Worker:
             "memory_bytes": self.limits.memory_bytes,
             "device": self.device,
             "room": None if self.room is None else str(self.room),
+            "baseline_s": self.limits.baseline_s,
         }
         try:
             self._exchange(settings, first_step="start")

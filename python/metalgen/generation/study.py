@@ -52,6 +52,7 @@ class Settings:
     hint_model: str | None = None
     device: str | None = None
     is_nested: bool = False
+    torch_compile: bool = False  # a baseline besides eager
     shapes: str | None = None  # how the problems' sizes were chosen, where they were
     version: str | None = None  # of the set of problems
     budget: Budget = field(default_factory=Budget)

@@ -1,14 +1,19 @@
-"""How fast a verified candidate is beside eager PyTorch: same inputs, same device, taking turns."""
+"""How fast a verified candidate is beside PyTorch: same inputs, same device, taking turns.
+
+Eager is always measured, torch.compile's default backend where that is asked for and runs.
+"""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+
+from metalgen.device import synchronize
 
 # Enough to see the spread; a slow candidate is timed less often rather than not at all.
 BUDGET_S = 4.0
@@ -26,6 +31,7 @@ class Timing:
     eager_quartiles_us: tuple[float, float]
     repetitions: int
     torch_threads: int
+    compiled_us: float | None = None  # torch.compile, with as many threads as eager
 
     def to_json(self) -> dict[str, Any]:
         """Plain objects."""
@@ -33,17 +39,24 @@ class Timing:
 
 
 def measure(
-    candidate: Callable[[], object], eager: Callable[[], object], device: torch.device
+    candidate: Callable[[], object],
+    eager: Callable[[], object],
+    device: torch.device,
+    compiled: Callable[[], object] | None = None,
 ) -> Timing:
     """Time both in alternation after warming up; each call waits until its result is there.
 
-    Eager runs on one thread or on all, whichever is faster: small work is, and on a machine that is
-    busy with something else threads wait for one another longer than they compute.
+    `compiled` is torch.compile's, run once already. Eager runs on one thread or on all, whichever
+    is faster: small work is, and on a machine that is busy with something else threads wait for
+    one another longer than they compute.
     """
     all_threads = torch.get_num_threads()
     try:
         torch.set_num_threads(_best_threads(eager, device, all_threads))
-        return _measure(candidate, eager, device)
+        timing = _measure(candidate, eager, device)
+        if compiled is None:
+            return timing
+        return replace(timing, compiled_us=_median_us(compiled, device))
     finally:
         torch.set_num_threads(all_threads)
 
@@ -81,19 +94,22 @@ def _measure(
     )
 
 
+def _median_us(run: Callable[[], object], device: torch.device) -> float:
+    estimate = _seconds(run, device)
+    repetitions = min(
+        MAX_REPETITIONS, max(MIN_REPETITIONS, int(BUDGET_S / 2 / max(estimate, 1e-6)))
+    )
+    return statistics.median(_seconds(run, device) * 1e6 for _ in range(repetitions))
+
+
 def _quartiles(series: list[float]) -> tuple[float, float]:
     first, _, third = statistics.quantiles(series, n=4)
     return first, third
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
-    _synchronise(device)
+    synchronize(device.type)
     started = time.perf_counter()
     run()
-    _synchronise(device)
+    synchronize(device.type)
     return time.perf_counter() - started
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "mps":
-        torch.mps.synchronize()

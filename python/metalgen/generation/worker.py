@@ -3,7 +3,8 @@
 Reads requests from its standard input and answers on the descriptor that was its standard output;
 whatever the problem file prints goes to the error log instead.
 
-    {"do": "start", "memory_bytes": n, "device": "cpu", "room": folder | null}
+    {"do": "start", "memory_bytes": n, "device": "cpu", "room": folder | null,
+     "baseline_s": n}
     {"do": "describe", "path": p}                  -> {"problem": {...}} | {"error": "..."}
     {"do": "control", "problem": {...}}            -> {"reason": "..." | null} | {"error": "..."}
     {"do": "profile", "problem": {...}, "source": s, "plan": {...}, "metallib": base64}
@@ -73,6 +74,7 @@ class _Server:
         self.answers = answers
         folder = settings.get("room")
         self.room = Room(folder and Path(folder), on_wait=lambda: self.step("wait", ""))
+        self.baseline_s = float(settings.get("baseline_s", 0.0))
         self.judges: dict[str, Any] = {}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -180,7 +182,8 @@ class _Server:
         key = f"{problem.path} {problem.sha256}"
         if key not in self.judges:
             self.step("load", "")
-            self.judges = {key: Judge(problem.load(), self.device, self.step, self.room)}
+            judge = Judge(problem.load(), self.device, self.step, self.room, self.baseline_s)
+            self.judges = {key: judge}
         return self.judges[key]
 
     def step(self, name: str, detail: str) -> None:
