@@ -61,6 +61,12 @@ def open_device(type: DeviceType) -> _core.Device | TorchDevice:
     return _core.apple_device(str(_torch_library()))
 
 
+def synchronize(type: str) -> None:
+    """Wait for the device of a torch device type; raises LaunchError with what a GPU reports."""
+    if type == "mps":  # the software device is done when a launch returns
+        open_device(type).synchronize()
+
+
 def gpu_time(work: Callable[[], object], type: DeviceType = "mps") -> GpuTime:
     """How long the device of `type` works on the kernels that `work()` launches.
 

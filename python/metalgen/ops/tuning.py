@@ -12,6 +12,7 @@ import torch
 
 from metalgen.air import Metallib
 from metalgen.chips import Chip, predict
+from metalgen.device import synchronize
 from metalgen.errors import LaunchError
 from metalgen.kernel_table import Variant, family
 from metalgen.ops.arguments import DTYPES
@@ -118,8 +119,7 @@ def _seconds(sample: Sample, arguments: tuple[Any, ...], device_type: str, calls
     start = time.perf_counter()
     for _ in range(calls):
         sample.run(arguments)
-    if device_type == "mps":
-        torch.mps.synchronize()
+    synchronize(device_type)
     return (time.perf_counter() - start) / calls
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import torch
 
+from metalgen.device import synchronize
+
 REPETITIONS = 7
 # Slow work is repeated less: whoever calls a model for the first time is waiting.
 BUDGET_S = 0.5
@@ -50,13 +52,8 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _seconds(run: Run, device: torch.device) -> float:
-    _synchronise(device)
+    synchronize(device.type)
     started = time.perf_counter()
     run()
-    _synchronise(device)
+    synchronize(device.type)
     return time.perf_counter() - started
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "mps":
-        torch.mps.synchronize()
