@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+
+# Of this process and of all that it starts: see offline/sitecustomize.py.
+OFFLINE = str(Path(__file__).parent / "offline")
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    dict.fromkeys([OFFLINE, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+)
+if "sitecustomize" not in sys.modules or OFFLINE not in str(sys.modules["sitecustomize"].__file__):
+    sys.path.insert(0, OFFLINE)
+    sys.modules.pop("sitecustomize", None)
+    import sitecustomize  # noqa: F401
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so would every process
 # that a test means to interrupt.

@@ -134,7 +134,8 @@ def test_macs_time_what_others_found_right(scheduler, problems, tmp_path):
         with study(scheduler, problems, tmp_path / "run") as store:
             assert all(row.state == "finished" for row in store.jobs())
             attempts = store.attempts()
-            assert sum(attempt.is_accepted for attempt in attempts) == 6
+            ends = [(each.job, each.stage, each.reason) for each in attempts]
+            assert sum(attempt.is_accepted for attempt in attempts) == 6, ends
         with distributed.Client(scheduler, set_as_default=False) as client:
             deeds = client.run(remote.deeds)
             names = {w["id"]: a for a, w in client.scheduler_info(-1)["workers"].items()}

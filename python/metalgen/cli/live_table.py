@@ -131,8 +131,8 @@ class LiveTable:
             table.add_column("problem", no_wrap=True, overflow="ellipsis")
             for model, context in columns:
                 table.add_column(
-                    model if context == "plain" else f"{model} {context}",
-                    footer=self._total(model, context),
+                    Text(model if context == "plain" else f"{model} {context}"),
+                    footer=Text(self._total(model, context)),
                     no_wrap=True,
                     overflow="ellipsis",
                 )

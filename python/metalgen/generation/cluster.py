@@ -8,6 +8,7 @@ another one; the run's store lies with whoever asked, so nothing is counted twic
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 METAL = "METAL"
 _CONNECT_S = 5
+_WATCH_S = 5  # between looks at whether those who are to do some work are still there
 _ERRORS: dict[str, type[Exception]] = {
     "ProblemError": ProblemError,
     "UnsupportedError": UnsupportedError,
@@ -92,28 +94,37 @@ class ClusterEvaluators:
         return Profile.from_json(answer["profile"])
 
     async def _do(self, request: Mapping[str, Any], *, is_timed: bool) -> dict[str, Any]:
+        while True:
+            answer = await self._try({**request, **self._how}, is_timed=is_timed)
+            if answer is not None:
+                break
+        if "error" in answer:
+            raise _ERRORS[answer["kind"]](answer["error"])
+        return answer
+
+    async def _try(self, request: Mapping[str, Any], *, is_timed: bool) -> dict[str, Any] | None:
+        """The answer of one of those workers that the work is for; None once all those are gone."""
         from distributed import KilledWorker
 
         client = await self._connected()
         metal, others = await self._kinds()
-        where: dict[str, Any] = {}
-        if is_timed and metal:
-            where = {"resources": {METAL: 1}}
-        elif others:
-            where = {"workers": others, "allow_other_workers": True}
-        future = client.submit(work, {**request, **self._how}, pure=False, **where)
+        meant = metal if is_timed and metal else others or metal
+        future = client.submit(work, request, pure=False, workers=meant or None)
+        answer = asyncio.ensure_future(_awaited(future))
         try:
-            answer: dict[str, Any] = await future
+            while not (await asyncio.wait({answer}, timeout=_WATCH_S))[0]:
+                metal, others = await self._kinds()
+                if not {*metal, *others} & set(meant):
+                    return None
+            return await answer
         except KilledWorker as error:
             raise ToolchainError(
                 f"every worker of '{self._address}' that took a candidate of '{request['path']}' "
                 f"died; look at their logs, then resume"
             ) from error
         finally:
+            answer.cancel()
             future.release()
-        if "error" in answer:
-            raise _ERRORS[answer["kind"]](answer["error"])
-        return answer
 
     async def _kinds(self) -> tuple[list[str], list[str]]:
         """The addresses of workers that announce METAL, and of the others."""
@@ -133,6 +144,11 @@ class ClusterEvaluators:
                 self._address, asynchronous=True, timeout=_CONNECT_S, set_as_default=False
             )
         return self._client
+
+
+async def _awaited(future: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = await future
+    return answer
 
 
 def _workers(address: str) -> list[str]:
