@@ -4,6 +4,7 @@ After a change to templates/prompts: `pytest tests/test_prompt_snapshots.py --up
 review the difference.
 """
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,9 @@ def rendered():
     found["cuda"] = prompts.conversation(BARE, [], cuda="__global__ void f() {}\n")[1]
     found["shared"] = prompts.conversation(BARE, [], shared=SHARED)[1]
     hinted = Attempt(Reply("?"), VERDICTS["accepted"], "- read `x` once\n", SHARED)
+    accepted = Attempt(Reply("?"), VERDICTS["accepted"])
+    softmax = dataclasses.replace(BARE, source="class Model: ... torch.softmax(x, -1)\n")
+    found["accepted_softmax"] = prompts.conversation(softmax, [accepted])[-1]
     found["accepted_with_hints"] = prompts.conversation(BARE, [hinted])[-1]
     for pictures in (False, True):
         name = "hints_with_pictures" if pictures else "hints"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ class Family:
     """Kernels that share their parameters."""
 
     name: str
+    kind: str  # what it computes, in the prompts' words: product, convolution, attention ...
     about: str
     source: str  # a file in metal/
     kernel: str  # pattern of its kernels' names: {dtype}, {variant}, {operation}, {bits}
@@ -92,6 +93,11 @@ def families() -> Mapping[str, Family]:
     return {name: _family(name, entry) for name, entry in table.items()}
 
 
+def families_of(kinds: Collection[str]) -> list[Family]:
+    """The families that compute one of these kinds, in the table's order."""
+    return [family for family in families().values() if family.kind in kinds]
+
+
 def family(name: str) -> Family:
     """The family of that name; raises LaunchError where there is none."""
     found = families().get(name)
@@ -111,6 +117,7 @@ def _family(name: str, entry: Mapping[str, Any]) -> Family:
 
     return Family(
         name=name,
+        kind=entry["kind"],
         about=entry["about"],
         source=entry["source"],
         kernel=entry["kernel"],

@@ -16,6 +16,7 @@ import jinja2
 from metalgen import resources
 from metalgen.chips import Chip
 from metalgen.errors import ToolchainError
+from metalgen.kernel_table import families_of
 from metalgen.proposers.protocol import Accepted, Attempt, Shared
 
 if TYPE_CHECKING:
@@ -117,7 +118,12 @@ class Prompts:
         ]
         for attempt in history:
             outcome = "accepted" if isinstance(attempt.verdict, Accepted) else "rejected"
-            told = self._render(outcome, verdict=attempt.verdict, hints=attempt.hints)
+            told = self._render(
+                outcome,
+                verdict=attempt.verdict,
+                hints=attempt.hints,
+                families=families_of(examples_for(problem.source)),
+            )
             # Services refuse empty messages.
             messages.append(Message("assistant", attempt.reply.text.strip() or "(no answer)"))
             messages.append(Message("user", told + self._shared(attempt.shared)))
