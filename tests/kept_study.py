@@ -79,7 +79,7 @@ def study(problems=36, models=MODELS, contexts=CONTEXTS, seed=1):
                     attempts[-1] = _with(
                         made[-1], artefacts=shown, hints="Stage it in threadgroup."
                     )
-    device = "Apple M4 Max (made-up figures)"
+    device = "no device (made-up figures)"
     return Rows(
         info(ended=now, device={**info().device, "name": device}), rows, attempts, [], files
     )

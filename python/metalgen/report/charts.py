@@ -61,6 +61,7 @@ class Line:
     points: tuple[tuple[float, float], ...]
     label_y: float
     last: str
+    has_dots: bool = True  # at its points, with the last value beside its name
 
     @property
     def path(self) -> str:
@@ -118,7 +119,9 @@ def line_chart(
             Tick(y(low + i * (1 - low) / 5), f"{low + i * (1 - low) / 5:.0%}") for i in range(6)
         ),
         lines=tuple(
-            Line(name, colours[name], points, labels[name], f"{series[name][-1][1]:.0%}")
+            Line(
+                name, colours[name], points, labels[name], f"{series[name][-1][1]:.0%}", not is_log
+            )
             for name, points in drawn.items()
             if points
         ),
@@ -230,12 +233,12 @@ def strip_chart(rows: Mapping[str, Sequence[Dot]], colours: Mapping[str, int]) -
     low = min(0.5, 2.0 ** math.floor(math.log2(min(values, default=1.0))))
     high = max(2.0, 2.0 ** math.ceil(math.log2(max(values, default=1.0))))
     longest = max((len(name) for name in rows), default=0)
-    left, right, top, step = 80 + _LETTER * longest, WIDE - 16, 8.0, 34.0
+    left, right, top, step = 92 + _LETTER * longest, WIDE - 16, 8.0, 34.0
     x = Scale(low, high, left, right, is_log=True)
     marks: list[Mark] = []
     for i, (name, dots) in enumerate(rows.items()):
         middle = top + (i + 0.5) * step
-        places = [x(dot.value) if dot.value else left - 46 for dot in dots]
+        places = [x(dot.value) if dot.value else left - 58 for dot in dots]
         for dot, place, lift in zip(dots, places, _lifts(places, step), strict=True):
             y = round(middle + lift, 1)
             marks.append(Mark(place, y, 7, 7, colours[name], dot.label, dot.link))
@@ -250,8 +253,8 @@ def strip_chart(rows: Mapping[str, Sequence[Dot]], colours: Mapping[str, int]) -
         top=top,
         bottom=bottom,
         x_ticks=(
-            Tick(left - 46, "failed"),
-            *(Tick(x(value), f"{value:g}x") for value in shown),
+            Tick(left - 58, "failed"),
+            *(Tick(x(value), f"{value:.3g}x") for value in shown),
         ),
         y_ticks=tuple(Tick(top + (i + 0.5) * step, name) for i, name in enumerate(rows)),
         marks=tuple(marks),

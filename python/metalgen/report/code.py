@@ -35,9 +35,11 @@ _TYPES = re.compile(
 class MetalLexer(CppLexer):  # type: ignore[misc]  # Pygments has no types
     """C++ with Metal's address spaces and types as keywords."""
 
-    def get_tokens_unprocessed(self, text: str, *stack: Any) -> Iterator[tuple[int, Any, str]]:
+    def get_tokens_unprocessed(
+        self, text: str, *stack: Any, **how: Any
+    ) -> Iterator[tuple[int, Any, str]]:
         """C++'s tokens, names that mean something in Metal renamed."""
-        for index, token, value in super().get_tokens_unprocessed(text, *stack):
+        for index, token, value in super().get_tokens_unprocessed(text, *stack, **how):
             if token in Name and value in _QUALIFIERS:
                 yield index, Keyword, value
             elif token in Name and _TYPES.match(value):

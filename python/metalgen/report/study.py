@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metalgen.report import charts
 from metalgen.report.charts import NARROW, WIDE, Chart, Dot
-from metalgen.report.figures import FAST_P
+from metalgen.report.figures import FAST_P, fast_p
 from metalgen.report.outcomes import Outcome, at_level, narrowed
 from metalgen.report.summary import Part, Summary, within
 
@@ -147,13 +148,15 @@ def _extremes(dots: list[Dot]) -> tuple[str, ...]:
 
 
 def _fast(summary: Summary, parts: Mapping[str, Part]) -> Shown:
-    thresholds = [0.25 * 2 ** (i / 8) for i in range(41)]  # 0.25 to 8
-    series = {}
-    for name in parts:
-        model = None if name == BEST else name
-        bests = [outcome.best for outcome in narrowed(summary.outcomes, model=model)]
-        speeds = [best.speedup or 0.0 for best in bests if best is not None]
-        series[name] = [(p, sum(speed > p for speed in speeds) / len(bests)) for p in thresholds]
+    speeds = {
+        name: [o.best for o in narrowed(summary.outcomes, model=None if name == BEST else name)]
+        for name in parts
+    }
+    known = {
+        name: [best and (best.speedup or 0.0) for best in bests] for name, bests in speeds.items()
+    }
+    ticks = _doublings([speed for each in known.values() for speed in each if speed])
+    series = {name: _stairs(each, ticks[0], ticks[-1]) for name, each in known.items()}
     return Shown(
         title="Solved and faster than p",
         caption="fast_p: the share of problems solved and more than p times as fast as eager.",
@@ -161,7 +164,7 @@ def _fast(summary: Summary, parts: Mapping[str, Part]) -> Shown:
             series,
             colours_of(summary),
             x_title="p",
-            x_ticks=[0.25, 0.5, 1, 2, 4, 8],
+            x_ticks=ticks,
             is_log=True,
         ),
         head=("", *(f"fast_{p:g}" for p in FAST_P)),
@@ -170,6 +173,22 @@ def _fast(summary: Summary, parts: Mapping[str, Part]) -> Shown:
             for name, part in parts.items()
         ),
     )
+
+
+def _doublings(speeds: list[float]) -> list[float]:
+    """Powers of two around all speeds, from at most 1/2 to at least 4, within 1/16 and 64."""
+    low, high = min([0.5, *speeds]), max([2.1, *speeds])
+    first, last = max(-4, math.floor(math.log2(low))), min(6, math.ceil(math.log2(high)))
+    return [2.0**exponent for exponent in range(first, last + 1)]
+
+
+def _stairs(speeds: Sequence[float | None], low: float, high: float) -> list[tuple[float, float]]:
+    """fast_p for every p from `low` to `high`: it falls at each speed."""
+    steps = sorted({speed for speed in speeds if speed is not None and low < speed < high})
+    points = [(low, fast_p(speeds, low))]
+    for speed in steps:
+        points += [(speed, points[-1][1]), (speed, fast_p(speeds, speed))]
+    return [*points, (high, fast_p(speeds, high))]
 
 
 def _winners(summary: Summary) -> Shown | None:
