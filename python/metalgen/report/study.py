@@ -148,13 +148,7 @@ def _extremes(dots: list[Dot]) -> tuple[str, ...]:
 
 
 def _fast(summary: Summary, parts: Mapping[str, Part]) -> Shown:
-    speeds = {
-        name: [o.best for o in narrowed(summary.outcomes, model=None if name == BEST else name)]
-        for name in parts
-    }
-    known = {
-        name: [best and (best.speedup or 0.0) for best in bests] for name, bests in speeds.items()
-    }
+    known = {name: _speeds(summary, None if name == BEST else name) for name in parts}
     ticks = _doublings([speed for each in known.values() for speed in each if speed])
     series = {name: _stairs(each, ticks[0], ticks[-1]) for name, each in known.items()}
     return Shown(
@@ -173,6 +167,12 @@ def _fast(summary: Summary, parts: Mapping[str, Part]) -> Shown:
             for name, part in parts.items()
         ),
     )
+
+
+def _speeds(summary: Summary, model: str | None) -> list[float | None]:
+    """Over eager, problem by problem; None where it is not solved."""
+    bests = [outcome.best for outcome in narrowed(summary.outcomes, model=model)]
+    return [None if best is None else best.speedup for best in bests]
 
 
 def _doublings(speeds: list[float]) -> list[float]:
