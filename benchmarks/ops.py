@@ -1,6 +1,7 @@
 """The operations beside eager PyTorch, on the samples that the tests share: ratio to eager.
 
-Usage: python benchmarks/ops.py [--operation NAME] [--dtype float32] [--device cpu] [--rounds 7]
+Usage: python benchmarks/ops.py [--operation NAME] [--dtype float32] [--device cpu] [--rounds 9]
+                                [--threads N]
 
 On mps, eager is PyTorch on the Apple GPU. Every result is checked before it is timed.
 """
@@ -8,8 +9,10 @@ On mps, eager is PyTorch on the Apple GPU. Every result is checked before it is 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,18 +23,23 @@ from metalgen.ops.sample_table import samples
 from metalgen.ops.samples import Sample, find_mismatch
 from metalgen.ops.winners import device_name
 
+Call = Callable[[tuple[Any, ...]], object]
 
-def best_ms(run: Any, arguments: tuple[Any, ...], device: str, rounds: int) -> float:
-    """The least milliseconds of a call, after one that warms up."""
-    times = []
+
+def best_ms(
+    calls: Sequence[Call], arguments: tuple[Any, ...], device: str, rounds: int
+) -> list[float]:
+    """The least milliseconds of each, called in turns so that a slow moment strikes all alike."""
+    times = [[math.inf] for _ in calls]
     for number in range(rounds + 1):
-        start = time.perf_counter()
-        run(arguments)
-        if device == "mps":
-            torch.mps.synchronize()
-        if number > 0:
-            times.append(time.perf_counter() - start)
-    return min(times) * 1e3
+        for call, taken in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call(arguments)
+            if device == "mps":
+                torch.mps.synchronize()
+            if number > 0:  # the first warms up
+                taken.append(time.perf_counter() - start)
+    return [min(taken) * 1e3 for taken in times]
 
 
 def line(sample: Sample, dtype: torch.dtype, device: str, rounds: int) -> str:
@@ -43,8 +51,7 @@ def line(sample: Sample, dtype: torch.dtype, device: str, rounds: int) -> str:
     if wrong is not None:
         return f"{sample!s:<84.84}  {wrong}"
     arguments = tuple(argument.to(device) for argument in sample.make(dtype))
-    ours = best_ms(sample.run, arguments, device, rounds)
-    eager = best_ms(sample.eager, arguments, device, rounds)
+    ours, eager = best_ms((sample.run, sample.eager), arguments, device, rounds)
     return f"{sample!s:<84.84}{ours:>10.2f}{eager:>10.2f}{ours / eager:>8.2f}"
 
 
@@ -54,9 +61,11 @@ def main() -> None:
     parser.add_argument("--operation", choices=REFERENCES)
     parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "mps"])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     chosen = parser.parse_args()
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 8)
+    torch.set_num_threads(chosen.threads)
+    os.environ["METALGEN_NUM_THREADS"] = str(chosen.threads)
     print(f"{device_name(chosen.device)}, {chosen.dtype}, torch {torch.__version__}")
     print(f"{'':<84}{'metalgen':>10}{'eager':>10}{'ratio':>8}  (ms, ms; below 1 is faster)")
     for sample in samples(chosen.operation, large=True):

@@ -13,6 +13,7 @@ from metalgen.errors import LaunchError
 from metalgen.ops.arguments import DEVICES, check_tensors, pair
 from metalgen.ops.gradients import differentiate
 from metalgen.ops.library import kernel_for
+from metalgen.ops.reduction import reduce_last
 
 Pair = int | Sequence[int]
 
@@ -131,7 +132,10 @@ def _pool2d(x: Tensor, is_max: bool, windows: list[int], counts_padding: bool) -
 @torch.library.custom_op("metalgen::adaptive_pool2d", mutates_args=(), device_types=DEVICES)
 def _adaptive_pool2d(x: Tensor, is_max: bool, size: list[int]) -> Tensor:
     result = x.new_empty((*x.shape[:-2], *size))
-    _run(x, result, is_max, True, [1, 1, 1, 1, 0, 0, 1, 1], False)
+    if size == [1, 1]:
+        reduce_last(x.contiguous().flatten(-2), result, "max" if is_max else "mean")
+    else:
+        _run(x, result, is_max, True, [1, 1, 1, 1, 0, 0, 1, 1], False)
     return result
 
 

@@ -67,19 +67,8 @@ def _reduce(x: Tensor, reduction: int, dim: int, activation: int) -> Tensor:
         return result.copy_(_formula(x, reduction, dim, activation))
     x = x.contiguous()
     inner = x[(0,) * (dim + 1)].numel()
-    constants: dict[int | str, int | float | bool] = {
-        "reduction": reduction,
-        "activation": activation,
-    }
     if inner == 1:
-        kernel_for("reduce_rows", x)(
-            x,
-            result,
-            length,
-            threadgroups=(result.numel(),),
-            group_size=(threads_for_row(x, length),),
-            constants=constants,
-        )
+        reduce_last(x, result, REDUCTIONS[reduction], activation)
     else:
         simdgroups = min(_MOST_SIMDGROUPS, ceil_div(length, 8))
         kernel_for("reduce_columns", x)(
@@ -89,9 +78,24 @@ def _reduce(x: Tensor, reduction: int, dim: int, activation: int) -> Tensor:
             inner,
             threadgroups=(ceil_div(inner, SIMDGROUP), result.numel() // inner),
             group_size=(SIMDGROUP * simdgroups, 1),
-            constants=constants,
+            constants={"reduction": reduction, "activation": activation},
         )
     return result
+
+
+def reduce_last(x: Tensor, result: Tensor, reduction: str, activation: int = 0) -> None:
+    """result = reduction of activation(x) along x's last dimension; both contiguous."""
+    if result.numel() == 0:
+        return
+    length = x.shape[-1]
+    kernel_for("reduce_rows", x)(
+        x,
+        result,
+        length,
+        threadgroups=(result.numel(),),
+        group_size=(threads_for_row(x, length),),
+        constants={"reduction": REDUCTIONS.index(reduction), "activation": activation},
+    )
 
 
 def _result_shape(x: Tensor, dim: int) -> list[int]:

@@ -197,7 +197,7 @@ def _pooling() -> Iterator[Sample]:
     yield Sample("avg_pool2d", (planes,), counted)
     yield Sample("avg_pool2d", (G((0, 3, 9, 9)),), windows(kernel_size=2))
     for operation in ("adaptive_avg_pool2d", "adaptive_max_pool2d"):
-        for size in ((4, 5), (1, 20), (15, 17)):
+        for size in ((4, 5), (1, 20), (15, 17), (1, 1)):
             yield Sample(operation, (planes,), {"output_size": size})
     big = G((4, 64, 112, 112))
     yield Sample("max_pool2d", (big,), windows(kernel_size=3, stride=2, padding=1), True)
