@@ -85,8 +85,10 @@ class Library {
                                              std::vector<FunctionConstant> constants) = 0;
 };
 
-// How a threadgroup's lanes may be laid out: kRows promises that every SIMD-group lies in one row.
-enum class Variant { kAny, kRows };
+// How a threadgroup's lanes may be laid out: kRows promises that every SIMD-group lies in one row,
+// kFull moreover that it has 32 threads and starts at a multiple of 32 in the grid.
+enum class Variant { kAny, kRows, kFull };
+constexpr std::size_t kVariants = 3;
 
 // Host code of one kernel, as the translator made it; `owner` keeps the code alive.
 struct NativeCode {

@@ -44,12 +44,14 @@ def count(library, grid, group_size, constants=()):
 @pytest.mark.parametrize(
     ("grid", "group_size", "variants"),
     [
-        ((64, 4, 1), (32, 2, 1), ["rows"]),
+        ((64, 4, 1), (32, 2, 1), ["full"]),
         ((50, 1, 1), (7, 1, 1), ["rows"]),  # one row each
         ((64, 4, 1), (16, 2, 1), ["any"]),
-        ((48, 4, 1), (32, 2, 1), ["any", "rows"]),  # edges 16 wide
+        ((48, 4, 1), (32, 2, 1), ["any", "full"]),  # edges 16 wide
         ((48, 3, 1), (16, 2, 1), ["any", "rows"]),  # the last row of threadgroups is one high
-        ((96, 1, 4), (96, 1, 2), ["rows"]),
+        ((96, 1, 4), (96, 1, 2), ["full"]),
+        ((100, 1, 1), (64, 1, 1), ["full", "rows"]),  # the last 36 threads
+        ((80, 1, 1), (48, 1, 1), ["rows"]),  # the last 32 do not start at a multiple of 32
     ],
 )
 def test_only_the_variants_that_a_grid_needs_are_translated(
@@ -64,7 +66,7 @@ def test_translation_waits_for_the_first_dispatch_and_happens_once(library, reco
     assert recorder.requests == []
     for _ in range(3):
         count(library, (64, 1, 1), (32, 1, 1))
-    assert recorder.requests == [("count_threads", [], "rows")]
+    assert recorder.requests == [("count_threads", [], "full")]
 
 
 def test_each_choice_of_constants_is_translated_for_itself(library, recorder):
@@ -72,7 +74,7 @@ def test_each_choice_of_constants_is_translated_for_itself(library, recorder):
     for (value,) in values * 2:
         constant = _core.FunctionConstant(3, "float", value)
         count(library, (32, 1, 1), (32, 1, 1), [constant])
-    assert recorder.requests == [("count_threads", [(3, value)], "rows") for (value,) in values]
+    assert recorder.requests == [("count_threads", [(3, value)], "full") for (value,) in values]
 
 
 def test_equal_constants_give_the_same_pipeline(library):

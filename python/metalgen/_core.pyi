@@ -1,6 +1,6 @@
 # Types of the native core, src/bindings/module.cpp.
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 Extent = tuple[int, int, int]
 
@@ -13,7 +13,7 @@ class NativeKernel(Protocol):
     @property
     def threadgroup_bytes(self) -> int: ...
 
-Translate = Callable[[str, list[FunctionConstant], str], NativeKernel]
+Translate = Callable[[str, list[FunctionConstant], Literal["any", "rows", "full"]], NativeKernel]
 
 class FunctionConstant:
     def __init__(self, index: int, type_name: str, value: bool | int | float) -> None: ...

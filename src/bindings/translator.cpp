@@ -3,6 +3,8 @@
 
 #include <pybind11/stl.h>
 
+#include <array>
+
 namespace py = pybind11;
 
 namespace metalgen {
@@ -16,6 +18,8 @@ std::shared_ptr<py::object> share(py::object object) {
           }};
 }
 
+constexpr std::array<const char*, kVariants> kVariantNames = {"any", "rows", "full"};
+
 }  // namespace
 
 Translator make_translator(py::object translate) {
@@ -25,7 +29,7 @@ Translator make_translator(py::object translate) {
     const py::gil_scoped_acquire gil;
     py::list values;
     for (const FunctionConstant& constant : constants) values.append(py::cast(constant));
-    py::object native = (*translate)(kernel, values, variant == Variant::kRows ? "rows" : "any");
+    py::object native = (*translate)(kernel, values, kVariantNames[std::size_t(variant)]);
     const auto address = native.attr("address").cast<std::uintptr_t>();
     const auto bytes = native.attr("threadgroup_bytes").cast<std::size_t>();
     return NativeCode{reinterpret_cast<void (*)(Threadgroup*)>(address), bytes,

@@ -73,25 +73,25 @@ void step(Extent& position, const Extent& groups) {
   ++position[2];
 }
 
-bool lies_in_rows(const Extent& size) {
-  return size[0] % kSimdWidth == 0 || size[1] * size[2] == 1;
+// The most specialised code that may run a threadgroup of this size.
+Variant variant_of(const Extent& size, const Geometry& geometry) {
+  if (size[0] % kSimdWidth == 0 && geometry.group_size[0] % kSimdWidth == 0) return Variant::kFull;
+  const bool rows = size[0] % kSimdWidth == 0 || size[1] * size[2] == 1;
+  return rows ? Variant::kRows : Variant::kAny;
 }
 
-// Whether the grid has threadgroups of each kind.
-struct Kinds {
-  bool rows = false;
-  bool any = false;
-};
+using Codes = std::array<const NativeCode*, kVariants>;  // null where not needed
 
-Kinds kinds_of(const Geometry& geometry) {
-  Kinds kinds;
+// Which variants the grid's threadgroups need.
+std::array<bool, kVariants> variants_of(const Geometry& geometry) {
+  std::array<bool, kVariants> needed{};
   for (int corner = 0; corner < 8; ++corner) {
     Extent position{};
     for (int axis = 0; axis < 3; ++axis)
       if (corner >> axis & 1) position[axis] = geometry.groups[axis] - 1;
-    (lies_in_rows(geometry.size_at(position)) ? kinds.rows : kinds.any) = true;
+    needed[std::size_t(variant_of(geometry.size_at(position), geometry))] = true;
   }
-  return kinds;
+  return needed;
 }
 
 // Where kernels find what is bound; host bytes are copied to where any vector type may lie.
@@ -117,12 +117,11 @@ double thread_count(const Extent& size) { return double(size[0]) * size[1] * siz
 // One dispatch, as every host thread that takes part sees it.
 class SoftwarePipeline::Run {
  public:
-  Run(const Dispatch& dispatch, const NativeCode* any, const NativeCode* rows)
+  Run(const Dispatch& dispatch, const Codes& codes)
       : dispatch_(dispatch),
-        any_(any),
-        rows_(rows),
+        codes_(codes),
         buffers_(pointers_of(dispatch.bindings, scratch().constants)) {
-    for (const NativeCode* code : {any, rows})
+    for (const NativeCode* code : codes)
       if (code) static_bytes_ = std::max(static_bytes_, round_to_line(code->threadgroup_bytes));
     for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
       dynamic_bytes_ += round_to_line(memory.bytes);
@@ -147,7 +146,7 @@ class SoftwarePipeline::Run {
       threadgroup.threadgroup_buffers = shared_pointers.data();
       threadgroup.threadgroup_memory = shared;
       threadgroup.arena = &mine.frames;
-      (lies_in_rows(size) ? rows_ : any_)->entry(&threadgroup);
+      codes_[std::size_t(variant_of(size, geometry))]->entry(&threadgroup);
       mine.frames.reset();
     }
   }
@@ -178,8 +177,7 @@ class SoftwarePipeline::Run {
   }
 
   const Dispatch& dispatch_;
-  const NativeCode* const any_;
-  const NativeCode* const rows_;
+  const Codes codes_;
   const Pointers buffers_;
   std::size_t static_bytes_ = 0;
   std::size_t dynamic_bytes_ = 0;
@@ -198,7 +196,7 @@ SoftwarePipeline::SoftwarePipeline(std::string kernel, std::vector<FunctionConst
 std::uint32_t SoftwarePipeline::max_total_threads() const { return kMaxTotalThreads; }
 
 const NativeCode& SoftwarePipeline::code(Variant variant) {
-  Slot& slot = variant == Variant::kRows ? rows_ : any_;
+  Slot& slot = slots_[std::size_t(variant)];
   if (const NativeCode* ready = slot.ready.load(std::memory_order_acquire)) return *ready;
   const std::lock_guard lock(translating_);
   if (!slot.code) {
@@ -208,15 +206,14 @@ const NativeCode& SoftwarePipeline::code(Variant variant) {
   return *slot.code;
 }
 
-const NativeCode* SoftwarePipeline::code_if(bool needed, Variant variant) {
-  return needed ? &code(variant) : nullptr;
-}
-
 void SoftwarePipeline::dispatch(const Dispatch& dispatch) {
   const Geometry& geometry = dispatch.geometry;
   if (geometry.empty()) return;
-  const Kinds kinds = kinds_of(geometry);
-  const Run run(dispatch, code_if(kinds.any, Variant::kAny), code_if(kinds.rows, Variant::kRows));
+  const std::array<bool, kVariants> needed = variants_of(geometry);
+  Codes codes{};
+  for (std::size_t i = 0; i < kVariants; ++i)
+    if (needed[i]) codes[i] = &code(Variant(i));
+  const Run run(dispatch, codes);
 
   const std::uint64_t count = geometry.group_count();
   const double expected = group_seconds(geometry) * double(count);

@@ -1,6 +1,7 @@
 // A kernel as host code: translated when first needed, then run threadgroup by threadgroup.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -30,7 +31,6 @@ class SoftwarePipeline final : public Pipeline {
   };
 
   const NativeCode& code(Variant variant);
-  const NativeCode* code_if(bool needed, Variant variant);
   double group_seconds(const Geometry& geometry) const;
   void remember(double seconds, std::uint64_t groups, const Geometry& geometry);
   std::uint64_t run_alone(const Run& run, std::uint64_t count);
@@ -41,7 +41,7 @@ class SoftwarePipeline final : public Pipeline {
   const std::shared_ptr<const Translator> translator_;
   const std::shared_ptr<ThreadPool> pool_;
   std::mutex translating_;
-  Slot any_, rows_;
+  std::array<Slot, kVariants> slots_;
   std::atomic<double> thread_seconds_;  // of one GPU thread, as last measured
 };
 

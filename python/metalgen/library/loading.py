@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from metalgen import _core, device
 from metalgen.air import Metallib
@@ -13,6 +13,9 @@ from metalgen.device import DeviceType
 from metalgen.errors import LaunchError, MetallibError
 from metalgen.library.kernel import Kernel
 from metalgen.torch_device import TorchLibrary
+
+if TYPE_CHECKING:
+    from metalgen.software import Variant
 
 Strands = Literal["simdgroup", "thread"]
 
@@ -72,7 +75,7 @@ class Library:
         return self._loaded[device_type]
 
     def _translate(
-        self, kernel: str, constants: list[_core.FunctionConstant], variant: str
+        self, kernel: str, constants: list[_core.FunctionConstant], variant: Variant
     ) -> _core.NativeKernel:
         from metalgen.software import translate
 
@@ -80,7 +83,7 @@ class Library:
             self.metallib.bitcode(kernel),
             kernel,
             {constant.index: constant.value for constant in constants},
-            variant="rows" if variant == "rows" else "any",
+            variant=variant,
             strands=self._strands,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from metalgen import _core
 from metalgen.air import Metallib
 from metalgen.library.loading import Library, Strands
-from metalgen.software import translate
+from metalgen.software import Variant, translate
 from metalgen.software.counting import Counting
 
 
@@ -17,13 +17,13 @@ class CountingLibrary(Library):
         self.counting = Counting()
 
     def _translate(
-        self, kernel: str, constants: list[_core.FunctionConstant], variant: str
+        self, kernel: str, constants: list[_core.FunctionConstant], variant: Variant
     ) -> _core.NativeKernel:
         return translate(
             self.metallib.bitcode(kernel),
             kernel,
             {constant.index: constant.value for constant in constants},
-            variant="rows" if variant == "rows" else "any",
+            variant=variant,
             strands=self._strands,
             counting=self.counting,
         )

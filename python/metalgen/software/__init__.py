@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NativeKernel", "Strands", "Variant", "translate"]
 
-Variant = Literal["any", "rows"]
+Variant = Literal["any", "rows", "full"]
 Strands = Literal["simdgroup", "thread"]
 
 _log = logging.getLogger(__name__)
@@ -50,27 +50,30 @@ def translate(
         prepared = prepare(bitcode, kernel, given, dump)
         require_plain_recursion(prepared)
         counting.instrument(kernel, prepared.module, prepared.function)
-        text = _lower(prepared, variant, strands, dump)
-        return load_object(compile_object(text, dump), prepared.memory)
+        code = _compile(prepared, variant, strands, dump)
+        return load_object(code, prepared.memory)
     key = native_cache.key(bitcode, kernel, given, variant, strands)
     found = None if dump.enabled else native_cache.load(key)
     if found is None:
         prepared = prepare(bitcode, kernel, given, dump)
         require_plain_recursion(prepared)
-        text = _lower(prepared, variant, strands, dump)
-        found = compile_object(text, dump), prepared.memory
+        found = _compile(prepared, variant, strands, dump), prepared.memory
         native_cache.save(key, *found)
     return load_object(*found)
 
 
-def _lower(prepared: Prepared, variant: Variant, strands: Strands, dump: Dump) -> str:
+def _compile(prepared: Prepared, variant: Variant, strands: Strands, dump: Dump) -> bytes:
     meets = any(is_meeting(instruction) for instruction in prepared.function.instructions())
-    try:
-        if strands == "simdgroup" and (meets or not _suits_loops(prepared, variant)):
-            return lower_to_simdgroups(prepared, variant, runtime.defined)
-    except UnsupportedError as error:
-        _log.debug("kernel %s runs thread by thread: %s", dump.kernel, error)
-    return lower_to_coroutines(prepared) if meets else lower_to_loops(prepared)
+    text = None
+    if strands == "simdgroup" and (meets or not _suits_loops(prepared, variant)):
+        try:
+            text = lower_to_simdgroups(prepared, variant, runtime.defined)
+        except UnsupportedError as error:
+            _log.debug("kernel %s runs thread by thread: %s", dump.kernel, error)
+    if text is not None:
+        return compile_object(text, dump, vectorize=False)
+    text = lower_to_coroutines(prepared) if meets else lower_to_loops(prepared)
+    return compile_object(text, dump)
 
 
 def _suits_loops(prepared: Prepared, variant: Variant) -> bool:

@@ -36,8 +36,10 @@ def load_object(code: bytes, memory: ThreadgroupMemory) -> NativeKernel:
     return NativeKernel(address, memory.bytes, memory.alignment, engine)
 
 
-def compile_object(text: str, dump: Dump) -> bytes:
+def compile_object(text: str, dump: Dump, *, vectorize: bool = True) -> bytes:
     """Optimised object code of the module `text`, whose only visible symbol is ENTRY.
+
+    With `vectorize` LLVM looks for vectors in it; else it is quicker.
 
     Raises UnsupportedError where the module calls what neither the runtime nor the host defines.
     """
@@ -50,7 +52,7 @@ def compile_object(text: str, dump: Dump) -> bytes:
     for function in module.functions:
         if not function.is_declaration and function.name != ENTRY:
             function.linkage = "internal"
-    _optimize(module, machine)
+    _optimize(module, machine, vectorize=vectorize)
     dump.write("optimized", str(module))
     if dump.enabled:
         dump.write("assembly", machine.emit_assembly(module))
@@ -67,9 +69,10 @@ def _require_defined(module: llvm.ModuleRef) -> None:
             raise UnsupportedError(f"not supported: the function {name!r} on the software device")
 
 
-def _optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = True
-    options.slp_vectorization = True
+def _optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine, *, vectorize: bool) -> None:
+    # Where all is vectors already, what the higher levels add is mostly the time they take.
+    options = llvm.create_pipeline_tuning_options(speed_level=3 if vectorize else 1)
+    options.loop_vectorization = vectorize
+    options.slp_vectorization = vectorize
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)

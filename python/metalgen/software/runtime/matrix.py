@@ -1,12 +1,14 @@
 """8x8 SIMD-group matrices held whole, row by row: `rowmajor.air.simdgroup_matrix_8x8_NAME`.
 
 A product accumulates in f32, one fused multiply-add per column of A for all 64 elements, and is
-rounded once to the accumulator's type. In loads and stores the origin (column, row) counts in
-memory, before any transposition.
+rounded once to the accumulator's type. Where it runs `in_turn` LLVM does not mix it with the next:
+for kernels with more sums than the host has registers. In loads and stores the origin (column,
+row) counts in memory, before any transposition.
 """
 
 from __future__ import annotations
 
+from metalgen.software import target
 from metalgen.software.runtime.ir import Code, Function, Type, Value, constant, vector_constant
 from metalgen.software.runtime.rounding import narrow, widen
 
@@ -18,13 +20,46 @@ _MEMORY = (_POINTER, Type("i64"), Type("i64", 2), Type("i1"))  # elements per ro
 _STRIDED = (_POINTER, *(Type("i64", 2),) * 3)  # extents, strides, origin; of columns, then of rows
 
 
-def _multiply_accumulate(code: Code, arguments: list[Value], result: Type) -> Value:
+def _multiply_accumulate(
+    code: Code, arguments: list[Value], result: Type, *, in_turn: bool
+) -> Value:
     a, b, total = (widen(code, argument) for argument in arguments)
+    total = _in_place(code, total) if in_turn else total
     for k in range(_SIDE):
         column_of_a = code.permute(a, [row * _SIDE + k for row, _ in _CELLS])
         row_of_b = code.permute(b, [k * _SIDE + column for _, column in _CELLS])
         total = code.intrinsic("fmuladd", column_of_a, row_of_b, total)
-    return narrow(code, total, result)
+    return narrow(code, _in_place(code, total) if in_turn else total, result)
+
+
+def _in_place(code: Code, total: Value) -> Value:
+    """`total`, by an empty piece of assembly that LLVM must leave in its place.
+
+    Else it would mix many products, column by column, and keep all their sums in memory.
+    """
+    constraint, floats = _registers()
+    if not floats:
+        return total
+    count = total.type.lanes // floats
+    part = Type(total.type.element, floats)
+    parts = [code.permute(total, list(range(i * floats, (i + 1) * floats))) for i in range(count)]
+    outputs = ",".join([f"={constraint}"] * count + [str(i) for i in range(count)])
+    struct = "{ " + ", ".join([part.ir] * count) + " }"
+    listed = ", ".join(f"{part.ir} {value.text}" for value in parts)
+    held = code.let(f'call {struct} asm sideeffect "", "{outputs}"({listed})', Type(struct))
+    parts = [code.let(f"extractvalue {struct} {held.text}, {i}", part) for i in range(count)]
+    while len(parts) > 1:
+        lanes = list(range(2 * parts[0].type.lanes))
+        parts = [code.shuffle(parts[i], parts[i + 1], lanes) for i in range(0, len(parts), 2)]
+    return parts[0]
+
+
+def _registers() -> tuple[str, int]:
+    """How assembly names the vector registers, and the floats that one holds; 0 if it does not."""
+    host = target.host()
+    if host.has("avx512f"):
+        return "v", 16
+    return ("x", 8) if host.has("avx") else ("", 0)
 
 
 def _row_pointers(
@@ -71,7 +106,7 @@ def _store(code: Code, arguments: list[Value]) -> None:
 def _cell_pointers(code: Code, arguments: list[Value], element: Type) -> list[Value]:
     """Where each cell lies, given what macOS 26 passes; a transposed matrix swaps its strides."""
     pointer, _, strides, origin = arguments
-    products = []
+    products: list[Value] = []
     for cells in ([column for _, column in _CELLS], [row for row, _ in _CELLS]):
         which = int(bool(products))
         places = code.binary(
@@ -122,8 +157,11 @@ def matrix_function(name: str, suffixes: tuple[Type, ...]) -> Function | None:
     if not suffixes or suffixes[0].lanes != 64 or not suffixes[0].is_float:
         return None
     matrix = suffixes[0]
-    if name == "multiply_accumulate" and len(suffixes) == 4:
-        return Function(suffixes[1:], matrix, lambda c, a: _multiply_accumulate(c, a, matrix))
+    if name in ("multiply_accumulate", "multiply_accumulate_in_turn") and len(suffixes) == 4:
+        in_turn = name.endswith("in_turn")
+        return Function(
+            suffixes[1:], matrix, lambda c, a: _multiply_accumulate(c, a, matrix, in_turn=in_turn)
+        )
     if name == "load":
         return Function(_MEMORY, matrix, lambda c, a: _load(c, a, matrix), pure=False)
     if name == "store":

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from metalgen.software.ir.model import Instruction
 from metalgen.software.ir.opcodes import CASTS
-from metalgen.software.ir.types import Int, Pointer, Type
-from metalgen.software.simdgroup.lanes import Lanes, iota
-from metalgen.software.simdgroup.shapes import UNIFORM, Linear, Shape, part
+from metalgen.software.ir.types import I64, Int, Pointer, Type
+from metalgen.software.simdgroup.lanes import Lanes
+from metalgen.software.simdgroup.patterns import QUOTIENTS
+from metalgen.software.simdgroup.shapes import (
+    UNIFORM,
+    VARYING,
+    Pattern,
+    Shape,
+    evenly,
+    part,
+    signed,
+)
 from metalgen.software.simdgroup.values import (
     WIDTH,
     Held,
@@ -57,14 +66,13 @@ def _component(instruction: Instruction, element: Type) -> Instruction:
 def lower_scalar(
     lanes: Lanes, instruction: Instruction, operands: list[Held], shape: Shape, mask: Mask
 ) -> Held:
+    if isinstance(shape, Pattern):
+        return _line(lanes, instruction, operands, shape, mask)
     if instruction.opcode in _DIVISIONS:
         return _divide(lanes, instruction, operands, shape, mask)
     if shape == UNIFORM:
         return Same(instruction.type, lanes.builder.value(_text(instruction, operands, None)))
-    wide = lanes.builder.value(_text(instruction, operands, lanes))
-    if isinstance(shape, Linear):
-        return _line(lanes, instruction, operands, shape, wide)
-    return Wide(instruction.type, wide)
+    return Wide(instruction.type, lanes.builder.value(_text(instruction, operands, lanes)))
 
 
 def _text(instruction: Instruction, operands: list[Held], lanes: Lanes | None) -> str:
@@ -122,74 +130,70 @@ def _holds(lanes: Lanes, operands: list[Held], more: str = "true") -> str:
 
 
 def _line(
-    lanes: Lanes, instruction: Instruction, operands: list[Held], shape: Linear, wide: str
+    lanes: Lanes, instruction: Instruction, operands: list[Held], pattern: Pattern, mask: Mask
 ) -> Line:
-    # Lane 0 need not run, so what is promised of the lanes that do (nuw ...) says nothing of it.
-    plain = Instruction(
-        "add" if instruction.opcode == "or" else instruction.opcode,
-        instruction.type,
-        instruction.operands,
-    )
-    if instruction.opcode == "select":
-        bases = [operands[0], *(Same(o.type, _base(o)) for o in operands[1:])]
-        holds = _holds(lanes, operands[1:])
-    else:
-        bases = [Same(o.type, _base(o)) for o in operands]
-        holds = _holds(lanes, operands)
-    base = lanes.builder.value(_text(plain, bases, None))
-    if instruction.opcode in ("zext", "sext"):
+    if pattern.base is not None:
+        return known_line(instruction.type, pattern)
+    base = _line_base(lanes, instruction, operands)
+    if pattern.exact:
+        return Line(instruction.type, base, pattern)
+    wide = _line_wide(lanes, instruction, operands, mask)
+    check = "true"
+    if instruction.opcode in ("zext", "sext", *QUOTIENTS):
         held = operands[0]
         assert isinstance(held, Line)
-        check = extension_holds(lanes, held, signed=instruction.opcode == "sext")
-        holds = _holds(lanes, operands, check)
-    bound = _bound(instruction, operands)
-    return Line(instruction.type, base, shape.stride, wide, holds, bound)
+        check = no_wrap(lanes, held, signed=instruction.opcode in ("sext", "ashr", "sdiv"))
+    return Line(instruction.type, base, pattern, _holds(lanes, operands, check), wide)
 
 
-def extension_holds(lanes: Lanes, line: Line, *, signed: bool) -> str:
+def known_line(type_: Type, pattern: Pattern) -> Line:
+    """A value that is known for every lane when translating."""
+    assert pattern.base is not None
+    assert isinstance(type_, Int)
+    return Line(type_, str(signed(pattern.base, type_.bits)), pattern)
+
+
+def _line_base(lanes: Lanes, instruction: Instruction, operands: list[Held]) -> str:
+    """Lane 0's value."""
+    first, *rest = operands
+    opcode = instruction.opcode
+    if opcode in QUOTIENTS:
+        amount = _base(rest[0])
+        if opcode in ("udiv", "sdiv"):
+            amount = str(int(amount).bit_length() - 1)
+        return lanes.builder.value(f"lshr {first.type} {_base(first)}, {amount}")
+    # Lane 0 need not run, so what is promised of the lanes that do (nuw ...) says nothing of it.
+    plain = Instruction("add" if opcode == "or" else opcode, instruction.type, instruction.operands)
+    kept = 1 if opcode == "select" else 0
+    bases: list[Held] = [*operands[:kept], *(Same(o.type, _base(o)) for o in operands[kept:])]
+    return lanes.builder.value(_text(plain, bases, None))
+
+
+def _line_wide(lanes: Lanes, instruction: Instruction, operands: list[Held], mask: Mask) -> str:
+    if instruction.opcode in _DIVISIONS:
+        return lanes.wide(_divide(lanes, instruction, operands, VARYING, mask))
+    return lanes.builder.value(_text(instruction, operands, lanes))
+
+
+def no_wrap(lanes: Lanes, line: Line, *, signed: bool) -> str:
     """Whether widening the integers keeps them in line: no lane's value may wrap before."""
     assert isinstance(line.type, Int)
-    limit = (1 << (line.type.bits - signed)) - 1
-    if line.bound is not None and line.bound <= limit:
-        return "true"
-    span = line.stride * (WIDTH - 1)
-    if abs(span) > limit:
+    type_, offsets = line.type, line.pattern.offsets
+    highest, lowest = max(offsets), min(offsets)
+    limit = (1 << (type_.bits - signed)) - 1
+    least = -(limit + 1) if signed else 0
+    if highest - lowest > limit:
         return "false"
-    type_ = line.type
-    if span >= 0:
-        predicate = "sle" if signed else "ule"
-        return lanes.builder.value(f"icmp {predicate} {type_} {line.base}, {limit - span}")
-    lowest = -(limit + 1) - span if signed else -span
-    predicate = "sge" if signed else "uge"
-    return lanes.builder.value(f"icmp {predicate} {type_} {line.base}, {lowest}")
-
-
-def _bound(instruction: Instruction, operands: list[Held]) -> int | None:
-    """The largest value of any lane when everything is known to be small and not negative."""
-    bounds = [_operand_bound(held) for held in operands]
-    first = bounds[0]
-    second = bounds[1] if len(bounds) > 1 else None
-    assert isinstance(instruction.type, Int)
-    limit = 1 << (instruction.type.bits - 1)
-    if instruction.opcode in ("zext", "freeze", "sext", "trunc"):
-        return first if first is not None and first < limit else None
-    if first is None or second is None:
-        return None
-    result = {
-        "add": first + second,
-        "or": first + second,
-        "mul": first * second,
-        "shl": first << min(second, 64),
-    }.get(instruction.opcode)
-    return result if result is not None and result < limit else None
-
-
-def _operand_bound(held: Held) -> int | None:
-    if isinstance(held, Line):
-        return held.bound
-    if isinstance(held, Same) and held.text.isdigit():
-        return int(held.text)
-    return None
+    letter = "s" if signed else "u"
+    checks = []
+    if highest > 0:
+        checks.append(f"icmp {letter}le {type_} {line.base}, {limit - highest}")
+    if lowest < 0:
+        checks.append(f"icmp {letter}ge {type_} {line.base}, {least - lowest}")
+    conditions = [lanes.builder.value(check) for check in checks]
+    if len(conditions) == 2:
+        return lanes.builder.value(f"and i1 {conditions[0]}, {conditions[1]}")
+    return conditions[0] if conditions else "true"
 
 
 def _divide(
@@ -234,36 +238,30 @@ def _constant_divisor(held: Held) -> int | None:
 # Sums of offsets, for addresses.
 
 
-def add(lanes: Lanes, first: Held, second: Held) -> Held:
-    """The sum of two i64 values."""
-    type_ = first.type
-    if isinstance(first, Same) and isinstance(second, Same):
-        return Same(type_, lanes.builder.value(f"add {type_} {first.text}, {second.text}"))
-    wide = lanes.builder.value(f"add {wide_type(type_)} {lanes.wide(first)}, {lanes.wide(second)}")
-    if isinstance(first, Wide) or isinstance(second, Wide):
-        return Wide(type_, wide)
-    base = lanes.builder.value(f"add {type_} {_base(first)}, {_base(second)}")
-    return Line(type_, base, _stride(first) + _stride(second), wide, _holds(lanes, [first, second]))
-
-
-def extend_index(lanes: Lanes, index: Held) -> Held:
-    """An index of getelementptr as i64: sign-extended, as LLVM defines."""
-    i64 = Int(64)
-    if index.type == i64:
+def extend_index(lanes: Lanes, index: Held, shape: Shape) -> Held:
+    """An index of getelementptr as i64, of the given shape: sign-extended, as LLVM defines."""
+    if index.type == I64:
         return index
     if isinstance(index, Same):
         if not index.text.startswith("%"):
-            return Same(i64, index.text)
-        return Same(i64, lanes.builder.value(f"sext {index.type} {index.text} to i64"))
-    wide = lanes.builder.value(
-        f"sext {wide_type(index.type)} {lanes.wide(index)} to {wide_type(i64)}"
-    )
-    if isinstance(index, Wide):
-        return Wide(i64, wide)
-    assert isinstance(index, Line)
+            return Same(I64, index.text)
+        return Same(I64, lanes.builder.value(f"sext {index.type} {index.text} to i64"))
+    if isinstance(index, Line) and isinstance(shape, Pattern):
+        return _extended_line(lanes, index, shape)
+    wide = f"{wide_type(index.type)} {lanes.wide(index)}"
+    return Wide(I64, lanes.builder.value(f"sext {wide} to {wide_type(I64)}"))
+
+
+def _extended_line(lanes: Lanes, index: Line, pattern: Pattern) -> Line:
+    if pattern.base is not None:
+        return known_line(I64, pattern)
     base = lanes.builder.value(f"sext {index.type} {index.base} to i64")
-    holds = _holds(lanes, [index], extension_holds(lanes, index, signed=True))
-    return Line(i64, base, index.stride, wide, holds, index.bound)
+    if pattern.exact:
+        return Line(I64, base, pattern)
+    holds = _holds(lanes, [index], no_wrap(lanes, index, signed=True))
+    wide = f"{wide_type(index.type)} {lanes.wide(index)}"
+    wide = lanes.builder.value(f"sext {wide} to {wide_type(I64)}")
+    return Line(I64, base, pattern, holds, wide)
 
 
 def offset_pointer(lanes: Lanes, pointer: Held, index: Held, size: int) -> Held:
@@ -273,6 +271,19 @@ def offset_pointer(lanes: Lanes, pointer: Held, index: Held, size: int) -> Held:
     if isinstance(pointer, Same) and isinstance(index, Same):
         text = f"getelementptr {element}, ptr {pointer.text}, i64 {index.text}"
         return Same(pointer.type, builder.value(text))
+    if isinstance(pointer, Wide) or isinstance(index, Wide):
+        return Wide(pointer.type, _wide_pointer(lanes, pointer, index, element))
+    base = builder.value(f"getelementptr {element}, ptr {_base(pointer)}, i64 {_base(index)}")
+    pairs = zip(_offsets(pointer), _offsets(index), strict=True)
+    offsets = tuple(start + size * step for start, step in pairs)
+    if _is_exact(pointer) and _is_exact(index):
+        return Line(pointer.type, base, Pattern(offsets))
+    wide = _wide_pointer(lanes, pointer, index, element)
+    holds = _holds(lanes, [pointer, index])
+    return Line(pointer.type, base, Pattern(offsets, exact=False), holds, wide)
+
+
+def _wide_pointer(lanes: Lanes, pointer: Held, index: Held, element: str) -> str:
     where = (
         f"ptr {pointer.text}"
         if isinstance(pointer, Same)
@@ -283,21 +294,12 @@ def offset_pointer(lanes: Lanes, pointer: Held, index: Held, size: int) -> Held:
         if isinstance(index, Same)
         else f"{wide_type(index.type)} {lanes.wide(index)}"
     )
-    wide = builder.value(f"getelementptr {element}, {where}, {what}")
-    if isinstance(pointer, Wide) or isinstance(index, Wide):
-        return Wide(pointer.type, wide)
-    base = builder.value(f"getelementptr {element}, ptr {_base(pointer)}, i64 {_base(index)}")
-    stride = _stride(pointer) + size * _stride(index)
-    return Line(pointer.type, base, stride, wide, _holds(lanes, [pointer, index]))
+    return lanes.builder.value(f"getelementptr {element}, {where}, {what}")
 
 
-def _stride(held: Held) -> int:
-    return held.stride if isinstance(held, Line) else 0
+def _is_exact(held: Held) -> bool:
+    return not isinstance(held, Line) or held.pattern.exact
 
 
-def lane_line(lanes: Lanes, type_: Int, base: str, stride: int, bound: int | None) -> Line:
-    """base + lane · stride."""
-    wide = lanes.builder.splat(type_, base)
-    steps = iota(type_, stride)
-    wide = lanes.builder.value(f"add {wide_type(type_)} {wide}, {steps}")
-    return Line(type_, base, stride, wide, "true", bound)
+def _offsets(held: Held) -> tuple[int, ...]:
+    return held.pattern.offsets if isinstance(held, Line) else evenly(0)

@@ -82,11 +82,15 @@ class Builder:
         )
 
     def mask(self, bits: str) -> Mask:
+        if bits == "-1":
+            return Mask(bits, "splat (i1 true)")
         return Mask(bits, self.value(f"bitcast i32 {bits} to <{WIDTH} x i1>"))
 
     def bits(self, lanes: str, within: Mask) -> str:
         """The i32 mask of the lanes of `within` for which `lanes` holds; others may be poison."""
         type_ = f"<{WIDTH} x i1>"
+        if within.is_full:
+            return self.value(f"bitcast {type_} {lanes} to i32")
         arms = f"{type_} {lanes}, {type_} zeroinitializer"
         kept = self.value(f"select {type_} {within.lanes}, {arms}")
         return self.value(f"bitcast {type_} {kept} to i32")
@@ -95,5 +99,7 @@ class Builder:
         return self.value(f"icmp ne i32 {bits}, 0")
 
     def blend(self, type_: Type, mask: Mask, new: str, old: str) -> str:
+        if mask.is_full:
+            return new
         wide = wide_type(type_)
         return self.value(f"select <{WIDTH} x i1> {mask.lanes}, {wide} {new}, {wide} {old}")

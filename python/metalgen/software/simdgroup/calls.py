@@ -10,6 +10,7 @@ from metalgen.errors import UnsupportedError
 from metalgen.software.ir.model import Instruction, Local
 from metalgen.software.ir.types import I1, Type, Vector
 from metalgen.software.simdgroup import memory, shuffles
+from metalgen.software.simdgroup.access import Access
 from metalgen.software.simdgroup.addresses import constant
 from metalgen.software.simdgroup.lanes import Lanes
 from metalgen.software.simdgroup.matrices import lower_matrix
@@ -34,6 +35,7 @@ class Calls:
     lanes: Lanes
     private: PrivateLayout
     defined: Callable[[str], bool]
+    in_turn: frozenset[str]  # products that LLVM must not mix with others
 
     def lower(self, call: Instruction, operands: list[Held], mask: Mask) -> Held | None:
         """The result of a call that is no barrier; None for calls without one."""
@@ -44,7 +46,7 @@ class Calls:
             self._memory(call, operands, mask)
             return None
         if name.startswith("air.simdgroup_matrix_8x8_"):
-            return lower_matrix(self.lanes, call, operands, mask)
+            return lower_matrix(self.lanes, call, operands, mask, self.in_turn)
         if name.startswith(("air.dot.", "air.fast_dot.")):
             return self._dot(call, operands, mask)
         return self._by_component(call, operands, mask)
@@ -218,14 +220,12 @@ class Calls:
         else:
             memory.copy(destination, self._access(call, 1, operands, mask), length)
 
-    def _access(
-        self, call: Instruction, index: int, operands: list[Held], mask: Mask
-    ) -> memory.Access:
+    def _access(self, call: Instruction, index: int, operands: list[Held], mask: Mask) -> Access:
         operand = call.operands[index]
         match = re.search(r"align (\d+)", operand.attributes)
         name = operand.value.name if isinstance(operand.value, Local) else ""
         align = int(match[1]) if match else 1
-        return memory.Access(self.lanes, operands[index], mask, align, self.private.scale(name))
+        return Access(self.lanes, operands[index], mask, align, self.private.scale(name))
 
 
 def _granule(length: int, align: int) -> int:

@@ -13,13 +13,16 @@ from metalgen.software.ir.model import Aggregate, Function, Instruction, Literal
 from metalgen.software.ir.types import Layout, Type, Vector
 from metalgen.software.simdgroup.addresses import address_steps, constant
 from metalgen.software.simdgroup.cfg import Graph, Loop
+from metalgen.software.simdgroup.facts import Facts
 from metalgen.software.simdgroup.operations import is_uniform_result
+from metalgen.software.simdgroup.patterns import index_pattern, pattern_of
 from metalgen.software.simdgroup.shapes import (
     UNIFORM,
     VARYING,
-    Linear,
+    Pattern,
     Shape,
     Uniform,
+    evenly,
     is_uniform,
     join,
     part,
@@ -40,11 +43,13 @@ class Divergence:
         parameters: Mapping[str, Shape],
         private_strides: Mapping[str, int],
         private_scale: Callable[[Instruction], int],
+        facts: Facts,
     ) -> None:
         self._graph = graph
         self._layout = layout
         self._private_strides = private_strides
         self._private_scale = private_scale
+        self.facts = facts
         self.shapes: dict[str, Shape] = dict(parameters)
         self.divergent_branches: set[str] = set()
         self.divergent_loops: set[str] = set()
@@ -110,17 +115,19 @@ class Divergence:
         shapes = [self.shape(o) for o in instruction.operands]
         if all(map(is_uniform, shapes)):
             return UNIFORM
-        count = len(part_types(instruction.type, self._layout))
-        if not count:
-            return _scalar(instruction, shapes, instruction.operands)
+        types = part_types(instruction.type, self._layout)
+        if not types:
+            return _scalar(instruction, instruction.type, shapes, instruction.operands, self.facts)
         return parts(
             tuple(
                 _scalar(
                     instruction,
+                    type_,
                     [part(shape, i) for shape in shapes],
                     [_element(operand, i) for operand in instruction.operands],
+                    self.facts,
                 )
-                for i in range(count)
+                for i, type_ in enumerate(types)
             )
         )
 
@@ -133,7 +140,7 @@ class Divergence:
         )
 
     def _alloca(self, instruction: Instruction) -> Shape:
-        return Linear(self._private_strides[instruction.result])
+        return Pattern(evenly(self._private_strides[instruction.result]))
 
     def _getelementptr(self, instruction: Instruction) -> Shape:
         shapes = [self.shape(o) for o in instruction.operands]
@@ -141,17 +148,21 @@ class Divergence:
             return UNIFORM
         if isinstance(instruction.type, Vector):
             return self._top(instruction)
-        if not isinstance(shapes[0], Linear | Uniform):
+        if not isinstance(shapes[0], Pattern | Uniform):
             return VARYING
-        stride = shapes[0].stride if isinstance(shapes[0], Linear) else 0
+        start = shapes[0] if isinstance(shapes[0], Pattern) else Pattern(evenly(0))
+        offsets, exact = start.offsets, start.exact
         scale = self._private_scale(instruction)
         for size, index in address_steps(instruction, self._layout):
-            shape = UNIFORM if index is None else self.shape(index)
-            if isinstance(shape, Linear):
-                stride += size * shape.stride * scale
-            elif not is_uniform(shape):
+            if index is None or is_uniform(self.shape(index)):
+                continue
+            shape = index_pattern(index, self.shape(index), self.facts)
+            if not isinstance(shape, Pattern):
                 return VARYING
-        return Linear(stride)
+            step = size * scale
+            offsets = tuple(o + step * p for o, p in zip(offsets, shape.offsets, strict=True))
+            exact = exact and shape.exact
+        return Pattern(offsets, exact=exact)
 
     def _extractelement(self, instruction: Instruction) -> Shape:
         vector, index = map(self.shape, instruction.operands)
@@ -302,43 +313,17 @@ def _owned(instruction: Instruction, index: int) -> bool:
     return not (isinstance(vector, Vector) and vector.count == 64) or index < 2
 
 
-def _scalar(instruction: Instruction, shapes: list[Shape], operands: list[Operand]) -> Shape:
-    """The shape of one scalar of an element-wise instruction."""
+def _scalar(
+    instruction: Instruction,
+    type_: Type,
+    shapes: list[Shape],
+    operands: list[Operand],
+    facts: Facts,
+) -> Shape:
+    """The shape of one scalar, of type `type_`, of an element-wise instruction."""
     if all(map(is_uniform, shapes)):
         return UNIFORM
-    first = shapes[0]
-    match instruction.opcode:
-        case "add" | "sub" | "or" if instruction.opcode != "or" or "disjoint" in instruction.flags:
-            return _sum(first, shapes[1], -1 if instruction.opcode == "sub" else 1)
-        case "mul":
-            return _product(shapes, operands)
-        case "shl":
-            amount = constant(operands[1])
-            if isinstance(first, Linear) and amount is not None:
-                return Linear(first.stride << amount)
-        case "zext" | "sext" | "trunc" | "ptrtoint" | "inttoptr" | "freeze" | "addrspacecast":
-            return first
-        case "select":
-            if is_uniform(first):
-                return join(shapes[1], shapes[2])
-    return VARYING
-
-
-def _sum(first: Shape, second: Shape, sign: int) -> Shape:
-    strides = []
-    for shape in (first, second):
-        if not isinstance(shape, Linear | Uniform):
-            return VARYING
-        strides.append(shape.stride if isinstance(shape, Linear) else 0)
-    return Linear(strides[0] + sign * strides[1])
-
-
-def _product(shapes: list[Shape], operands: list[Operand]) -> Shape:
-    for shape, factor in ((shapes[0], operands[1]), (shapes[1], operands[0])):
-        number = constant(factor)
-        if isinstance(shape, Linear) and number:
-            return Linear(shape.stride * number)
-    return VARYING
+    return pattern_of(instruction.opcode, instruction.flags, type_, operands, shapes, facts)
 
 
 def _element(operand: Operand, index: int) -> Operand:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from metalgen.errors import UnsupportedError
 from metalgen.software.ir.model import Function, Instruction, Local, Operand
 from metalgen.software.ir.types import I64, Layout, Vector
 from metalgen.software.simdgroup import vectors
+from metalgen.software.simdgroup.access import Access
 from metalgen.software.simdgroup.addresses import address_steps
 from metalgen.software.simdgroup.arithmetic import (
     extend_index,
@@ -18,11 +19,14 @@ from metalgen.software.simdgroup.builder import Builder
 from metalgen.software.simdgroup.calls import Calls
 from metalgen.software.simdgroup.cfg import Graph
 from metalgen.software.simdgroup.divergence import Divergence
+from metalgen.software.simdgroup.facts import Facts
 from metalgen.software.simdgroup.lanes import Lanes, Slot, load_slot, make_slot, store_slot
-from metalgen.software.simdgroup.memory import Access, load, store
+from metalgen.software.simdgroup.matrices import products_in_turn
+from metalgen.software.simdgroup.memory import load, store
 from metalgen.software.simdgroup.operations import BARRIERS, NO_OPERATIONS
+from metalgen.software.simdgroup.patterns import index_pattern
 from metalgen.software.simdgroup.private import PrivateLayout, lay_out
-from metalgen.software.simdgroup.shapes import Linear, Parts, Shape, Uniform, Varying
+from metalgen.software.simdgroup.shapes import Parts, Pattern, Shape, Uniform, Varying, evenly
 from metalgen.software.simdgroup.values import Held, Line, Mask, Parted, Same, Wide
 
 Barrier = Callable[[], None]
@@ -33,8 +37,8 @@ def shape_of(held: Held) -> Shape:
     match held:
         case Same():
             return Uniform()
-        case Line(stride=stride):
-            return Linear(stride)
+        case Line(pattern=pattern):
+            return pattern
         case Wide():
             return Varying()
         case Parted(elements=elements):
@@ -50,6 +54,7 @@ class Kernel:
         layout: Layout,
         builder: Builder,
         parameters: Mapping[str, Held],
+        bounds: Mapping[str, Sequence[int | None]],
         defined: Callable[[str], bool],
         barrier: Barrier,
     ) -> None:
@@ -59,12 +64,18 @@ class Kernel:
         self.private: PrivateLayout = lay_out(function, layout)
         shapes = {name: shape_of(held) for name, held in parameters.items()}
         self.divergence = Divergence(
-            function, self.graph, layout, shapes, self.private.strides, self._scale_of
+            function,
+            self.graph,
+            layout,
+            shapes,
+            self.private.strides,
+            self._scale_of,
+            Facts(function, bounds),
         )
         self._layout = layout
         self._parameters = parameters
         self._barrier = barrier
-        self._calls = Calls(self.lanes, self.private, defined)
+        self._calls = Calls(self.lanes, self.private, defined, products_in_turn(function))
         self._slots = self._make_slots()
         self._here: dict[str, Held] = {}
 
@@ -162,9 +173,7 @@ class Kernel:
         size = self.private.sizes[instruction.result]
         stride = self.private.strides[instruction.result]
         base = self.builder.slot(f"[{size} x i8]", 64)
-        steps = ", ".join(f"i64 {lane * stride}" for lane in range(32))
-        wide = self.builder.value(f"getelementptr i8, ptr {base}, <32 x i64> <{steps}>")
-        return Line(instruction.type, base, stride, wide)
+        return Line(instruction.type, base, Pattern(evenly(stride)))
 
     def _getelementptr(self, instruction: Instruction, mask: Mask) -> Held:
         held = [self.held(o) for o in instruction.operands]
@@ -181,7 +190,9 @@ class Kernel:
             if index is None:
                 fixed += size
             else:
-                step = extend_index(self.lanes, self.held(index))
+                facts = self.divergence.facts
+                shape = index_pattern(index, self.divergence.shape(index), facts)
+                step = extend_index(self.lanes, self.held(index), shape)
                 pointer = offset_pointer(self.lanes, pointer, step, size * scale)
         if fixed:
             pointer = offset_pointer(self.lanes, pointer, Same(I64, str(fixed * scale)), 1)

@@ -4,21 +4,22 @@ storage.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metalgen.software.ir.model import Aggregate, Literal, Operand
-from metalgen.software.ir.types import I1, I32, I64, Array, Layout, Pointer, Type, Vector
+from metalgen.software.ir.types import I1, I32, I64, Array, Int, Layout, Pointer, Type, Vector
 from metalgen.software.simdgroup.builder import Builder
 from metalgen.software.simdgroup.shapes import (
     UNIFORM,
-    Linear,
     Parts,
+    Pattern,
     Shape,
     Uniform,
     part_types,
+    signed,
 )
 from metalgen.software.simdgroup.values import (
-    WIDTH,
     Held,
     Line,
     Mask,
@@ -29,9 +30,10 @@ from metalgen.software.simdgroup.values import (
 )
 
 
-def iota(type_: Type, stride: int = 1) -> str:
-    """0, stride, 2 stride ... as an operand of type <32 x type>."""
-    return "<" + ", ".join(f"{type_} {lane * stride}" for lane in range(WIDTH)) + ">"
+def listed(type_: Int, numbers: Sequence[int]) -> str:
+    """The numbers, modulo the width, as a constant vector."""
+    parts = ", ".join(f"{type_} {signed(number, type_.bits)}" for number in numbers)
+    return f"<{parts}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,25 @@ class Lanes:
         match held:
             case Wide(_, text):
                 return text
-            case Line(wide=text):
-                return text
+            case Line():
+                return held.wide or self._spread(held)
             case Same(type_, text):
                 return self.builder.splat(type_, text)
         raise TypeError(f"{held} is not a scalar")
+
+    def _spread(self, line: Line) -> str:
+        """The lanes of an exact line."""
+        offsets = line.pattern.offsets
+        if isinstance(line.type, Pointer):
+            steps = f"{wide_type(I64)} {listed(I64, offsets)}"
+            return self.builder.value(f"getelementptr i8, ptr {line.base}, {steps}")
+        assert isinstance(line.type, Int)
+        if line.pattern.base is not None:
+            start = line.pattern.base
+            return listed(line.type, [start + offset for offset in offsets])
+        base = self.builder.splat(line.type, line.base)
+        steps = listed(line.type, offsets)
+        return self.builder.value(f"add {wide_type(line.type)} {base}, {steps}")
 
     def same(self, held: Held) -> str:
         """The operand of a value that every lane shares."""
@@ -117,7 +133,7 @@ class Lanes:
                 return (
                     self.parted(held.type, self.parts(held)) if isinstance(held, Parted) else held
                 )
-            case Linear() if isinstance(held, Line):
+            case Pattern() if isinstance(held, Line):
                 return held
         return Wide(held.type, self.wide(held))
 
@@ -128,7 +144,7 @@ class Slot:
 
     type: Type
     shape: Shape
-    places: tuple[str, ...]  # Uniform: value; Linear: base, holds, wide; Varying: wide
+    places: tuple[str, ...]  # as `_types` has them
     parts: tuple[Slot, ...] = ()
 
 
@@ -139,12 +155,7 @@ def make_slot(lanes: Lanes, type_: Type, shape: Shape) -> Slot:
             types = lanes.part_types(type_)
             slots = (make_slot(lanes, t, s) for t, s in zip(types, elements, strict=True))
             return Slot(type_, shape, (), tuple(slots))
-        case Uniform():
-            return Slot(type_, shape, (builder.slot(str(type_)),))
-        case Linear():
-            names = (str(type_), "i1", wide_type(type_))
-            return Slot(type_, shape, tuple(builder.slot(name) for name in names))
-    return Slot(type_, shape, (builder.slot(wide_type(type_)),))
+    return Slot(type_, shape, tuple(builder.slot(name) for name in _types(type_, shape)))
 
 
 def store_slot(lanes: Lanes, slot: Slot, held: Held, edge: Mask | None = None) -> None:
@@ -154,7 +165,9 @@ def store_slot(lanes: Lanes, slot: Slot, held: Held, edge: Mask | None = None) -
         for inner, element in zip(slot.parts, lanes.parts(held), strict=True):
             store_slot(lanes, inner, element, edge)
         return
-    for place, type_, text in zip(slot.places, _types(slot), _texts(held), strict=True):
+    for place, type_, text in zip(
+        slot.places, _types(slot.type, slot.shape), _texts(lanes, held, slot.shape), strict=True
+    ):
         if edge is not None:
             old = lanes.builder.load(type_, place)
             if type_ == wide_type(slot.type):
@@ -168,31 +181,41 @@ def store_slot(lanes: Lanes, slot: Slot, held: Held, edge: Mask | None = None) -
 def load_slot(lanes: Lanes, slot: Slot) -> Held:
     if slot.parts:
         return Parted(slot.type, tuple(load_slot(lanes, part) for part in slot.parts))
-    pairs = zip(_types(slot), slot.places, strict=True)
+    pairs = zip(_types(slot.type, slot.shape), slot.places, strict=True)
     texts = [lanes.builder.load(type_, place) for type_, place in pairs]
     match slot.shape:
         case Uniform():
             return Same(slot.type, texts[0])
-        case Linear(stride):
-            return Line(slot.type, texts[0], stride, texts[2], texts[1])
+        case Pattern() as pattern:
+            if pattern.base is not None:
+                assert isinstance(slot.type, Int)
+                return Line(slot.type, str(signed(pattern.base, slot.type.bits)), pattern)
+            return Line(slot.type, texts[0], pattern, *texts[1:])
     return Wide(slot.type, texts[0])
 
 
-def _types(slot: Slot) -> tuple[str, ...]:
-    match slot.shape:
+def _types(type_: Type, shape: Shape) -> tuple[str, ...]:
+    """What is stored of a value: lines that need not hold are stored as wide values, too."""
+    match shape:
         case Uniform():
-            return (str(slot.type),)
-        case Linear():
-            return (str(slot.type), "i1", wide_type(slot.type))
-    return (wide_type(slot.type),)
+            return (str(type_),)
+        case Pattern(base=int()):
+            return ()
+        case Pattern(exact=True):
+            return (str(type_),)
+        case Pattern():
+            return (str(type_), "i1", wide_type(type_))
+    return (wide_type(type_),)
 
 
-def _texts(held: Held) -> tuple[str, ...]:
+def _texts(lanes: Lanes, held: Held, shape: Shape) -> tuple[str, ...]:
     match held:
         case Same(_, text) | Wide(_, text):
             return (text,)
         case Line():
-            return (held.base, held.holds, held.wide)
+            if isinstance(shape, Pattern) and shape.exact:
+                return (held.base,) if shape.base is None else ()
+            return held.base, held.holds, lanes.wide(held)
     raise TypeError(f"{held} is not a scalar")
 
 
@@ -216,7 +239,6 @@ __all__ = [
     "UNIFORM",
     "Lanes",
     "Slot",
-    "iota",
     "load_slot",
     "make_slot",
     "store_slot",

@@ -12,12 +12,13 @@ from metalgen.software.ir import parse_module, write_function, write_module
 from metalgen.software.ir.model import Function, Module
 from metalgen.software.ir.passes import flatten_address_spaces
 from metalgen.software.prepare import Prepared
+from metalgen.software.simdgroup.adjacent import join_adjacent
 from metalgen.software.simdgroup.builder import Builder
 from metalgen.software.simdgroup.control import Control
 from metalgen.software.simdgroup.kernel import Kernel
 from metalgen.software.simdgroup.lanes import Lanes
 from metalgen.software.simdgroup.operations import BARRIERS
-from metalgen.software.simdgroup.positions import Positions, Variant, arguments
+from metalgen.software.simdgroup.positions import Positions, Variant, arguments, bounds
 
 _STRAND = "metalgen.simdgroup"
 _ATTRIBUTES = 'nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512"'
@@ -41,6 +42,7 @@ def lower_to_simdgroups(
     """
     module = _canonical(prepared)
     function = module.functions.pop(prepared.function.name)
+    join_adjacent(function, module.layout)
     meets = any(i.callee_name in BARRIERS for i in function.instructions())
     strand, declarations = _strand(prepared, module, function, variant, defined, meets)
     # Every call of the kernel is written, and its function declared, anew.
@@ -109,7 +111,8 @@ def _strand(
     def barrier() -> None:
         _suspend(builder)
 
-    kernel = Kernel(function, module.layout, builder, held, defined, barrier)
+    known = bounds(function, prepared.signature)
+    kernel = Kernel(function, module.layout, builder, held, known, defined, barrier)
     mask = builder.mask(positions.mask_bits())
     Control(kernel, "leave").emit(mask)
     result = "ptr" if meets else "void"

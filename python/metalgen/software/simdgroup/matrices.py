@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metalgen.errors import UnsupportedError
-from metalgen.software.ir.model import Instruction
+from metalgen.software.ir.model import Function, Instruction, Local
 from metalgen.software.ir.types import Type, Vector
 from metalgen.software.simdgroup.lanes import Lanes
 from metalgen.software.simdgroup.values import WIDTH, Held, Mask, Same, Wide, wide_type
@@ -26,12 +26,68 @@ _POSITIONS = [
 _FRAGMENTS = sorted(range(2 * WIDTH), key=_POSITIONS.__getitem__)
 
 
-def lower_matrix(lanes: Lanes, call: Instruction, operands: list[Held], mask: Mask) -> Held | None:
+_REGISTERS = 8  # sums that the host's registers hold besides what they are made of
+
+
+def products_in_turn(function: Function) -> frozenset[str]:
+    """The products of blocks that add to more matrices at a time than the host can hold."""
+    found: set[str] = set()
+    for block in function.blocks:
+        products = [i for i in block.instructions if _is_product(i)]
+        here = {i.result: i for i in block.instructions if i.result}
+        if _sums_at_once(products, here) > _REGISTERS:
+            found |= {product.result for product in products}
+    return frozenset(found)
+
+
+def _sums_at_once(products: list[Instruction], here: dict[str, Instruction]) -> int:
+    """How many sums, at most, still grow when another has begun to."""
+    sum_of: dict[str, int] = {}
+    first: list[int] = []
+    last: list[int] = []
+    for position, product in enumerate(products):
+        before = _product_added_to(product, here)
+        number = sum_of[before] if before in sum_of else len(first)
+        if number == len(first):
+            first.append(position)
+            last.append(position)
+        sum_of[product.result] = number
+        last[number] = position
+    return max(
+        (sum(f <= at <= g for f, g in zip(first, last, strict=True)) for at in first), default=0
+    )
+
+
+def _is_product(instruction: Instruction) -> bool:
+    return instruction.callee_name.startswith(f"{_PREFIX}multiply_accumulate.")
+
+
+def _product_added_to(product: Instruction, here: dict[str, Instruction]) -> str | None:
+    """The other product of the same block that it adds to, if it does, given by its parts."""
+    value = product.operands[2].value
+    while isinstance(value, Local) and value.name in here:
+        source = here[value.name]
+        if _is_product(source):
+            return source.result
+        if source.opcode == "insertelement":
+            value = source.operands[1].value
+        elif source.opcode in ("shufflevector", "extractelement"):
+            value = source.operands[0].value
+        else:
+            return None
+    return None
+
+
+def lower_matrix(
+    lanes: Lanes, call: Instruction, operands: list[Held], mask: Mask, in_turn: frozenset[str]
+) -> Held | None:
     """multiply, multiply_accumulate, load, store, init_filled: by every lane of the SIMD-group
     together.
     """
     name = call.callee_name
-    operation = name.removeprefix(_PREFIX).split(".")[0]
+    if call.result in in_turn:
+        name = name.replace("multiply_accumulate", "multiply_accumulate_in_turn")
+    operation = call.callee_name.removeprefix(_PREFIX).split(".")[0]
     runtime = f"rowmajor.{name}"
     if operation in ("multiply_accumulate", "multiply"):
         arguments = [_row_major(lanes, operand) for operand in operands]

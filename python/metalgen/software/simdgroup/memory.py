@@ -1,12 +1,19 @@
-"""Loads and stores of a whole SIMD-group: once, side by side, interleaved, or gathered."""
+"""Loads and stores of a whole SIMD-group: once, side by side, in a few stretches, or gathered."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from metalgen.software.ir.types import I8, I64, Array, Int, Layout, Type, Vector
-from metalgen.software.simdgroup.arithmetic import offset_pointer
+from metalgen.software.ir.types import I8, Int, Type, Vector
+from metalgen.software.simdgroup.access import (
+    Access,
+    gather,
+    load_contiguous,
+    part_offsets,
+    scatter,
+    store_contiguous,
+)
 from metalgen.software.simdgroup.lanes import Lanes
+from metalgen.software.simdgroup.shapes import evenly
+from metalgen.software.simdgroup.stretches import covered, load_covered, store_covered
 from metalgen.software.simdgroup.values import (
     WIDTH,
     Held,
@@ -17,37 +24,7 @@ from metalgen.software.simdgroup.values import (
     wide_type,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One load or store of every active lane."""
-
-    lanes: Lanes
-    pointer: Held
-    mask: Mask
-    align: int  # bytes, of each lane's address
-    scale: int = 1  # how often offsets count: see PrivateLayout
-
-    def at(self, offset: int) -> Access:
-        """The same access, `offset` bytes further on."""
-        if offset == 0:
-            return self
-        index = Same(I64, str(offset * self.scale))
-        pointer = offset_pointer(self.lanes, self.pointer, index, 1)
-        align = min(self.align, offset & -offset)
-        return Access(self.lanes, pointer, self.mask, align, self.scale)
-
-
-def part_offsets(type_: Type, layout: Layout) -> list[int]:
-    """Byte offsets of the parts of a vector or aggregate."""
-    if isinstance(type_, Vector):
-        size = layout.bits(type_.element) // 8
-        return [size * i for i in range(type_.count)]
-    if isinstance(type_, Array):
-        size = layout.size(type_.element)
-        return [size * i for i in range(type_.count)]
-    struct = layout.struct(type_)  # type: ignore[arg-type]
-    return [layout.offset(struct, i) for i in range(len(struct.elements))]
+_LONGEST_BLOCK = 64  # bytes that a lane copies at once
 
 
 def load(access: Access, type_: Type) -> Held:
@@ -58,11 +35,11 @@ def load(access: Access, type_: Type) -> Held:
         text = lanes.builder.value(f"load {type_}, ptr {access.pointer.text}{align}")
         return Same(type_, text)
     types = lanes.part_types(type_)
+    cover = covered(access, type_, holes=True)
+    if cover is not None:
+        return load_covered(access, type_, cover)
     if not types:
         return Wide(type_, _load_lanes(access, type_))
-    interleaved = _interleaved_parts(access, type_)
-    if interleaved:
-        return _load_interleaved(access, type_, interleaved)
     offsets = part_offsets(type_, lanes.layout)
     elements = [load(access.at(o), t) for o, t in zip(offsets, types, strict=False)]
     return lanes.parted(type_, elements)
@@ -77,12 +54,12 @@ def store(access: Access, value: Held) -> None:
         lanes.builder.emit(f"store {value.type} {text}, ptr {access.pointer.text}{align}")
         return
     types = lanes.part_types(value.type)
+    cover = covered(access, value.type, holes=False)
+    if cover is not None and cover.is_whole:
+        store_covered(access, value, cover)
+        return
     if not types:
         _store_lanes(access, value)
-        return
-    interleaved = _interleaved_parts(access, value.type)
-    if interleaved:
-        _store_interleaved(access, value, interleaved)
         return
     for part, offset in zip(
         lanes.parts(value), part_offsets(value.type, lanes.layout), strict=False
@@ -111,24 +88,25 @@ def _side_by_side(access: Access, size: int) -> str:
     are.
     """
     line = access.pointer
-    return line.holds if isinstance(line, Line) and line.stride == size else ""
+    is_line = isinstance(line, Line) and line.pattern.offsets == evenly(size)
+    return line.holds if is_line and isinstance(line, Line) else ""
 
 
 def _load_lanes(access: Access, type_: Type) -> str:
     condition = _side_by_side(access, access.lanes.layout.size(type_))
     if condition in ("", "false"):
-        return _gather(access, type_)
+        return gather(access, type_)
     if condition == "true":
-        return _load_contiguous(access, type_)
+        return load_contiguous(access, type_)
     builder = access.lanes.builder
     slot = builder.slot(wide_type(type_))
     fast, slow, done = (builder.fresh(stem) for stem in ("line", "gather", "loaded"))
     builder.branch(condition, fast, slow)
     builder.label(fast)
-    builder.store(wide_type(type_), _load_contiguous(access, type_), slot)
+    builder.store(wide_type(type_), load_contiguous(access, type_), slot)
     builder.jump(done)
     builder.label(slow)
-    builder.store(wide_type(type_), _gather(access, type_), slot)
+    builder.store(wide_type(type_), gather(access, type_), slot)
     builder.jump(done)
     builder.label(done)
     return builder.load(wide_type(type_), slot)
@@ -137,178 +115,21 @@ def _load_lanes(access: Access, type_: Type) -> str:
 def _store_lanes(access: Access, value: Held) -> None:
     condition = _side_by_side(access, access.lanes.layout.size(value.type))
     if condition in ("", "false"):
-        _scatter(access, value)
+        scatter(access, value)
         return
     if condition == "true":
-        _store_contiguous(access, value)
+        store_contiguous(access, value)
         return
     builder = access.lanes.builder
     fast, slow, done = (builder.fresh(stem) for stem in ("line", "scatter", "stored"))
     builder.branch(condition, fast, slow)
     builder.label(fast)
-    _store_contiguous(access, value)
+    store_contiguous(access, value)
     builder.jump(done)
     builder.label(slow)
-    _scatter(access, value)
+    scatter(access, value)
     builder.jump(done)
     builder.label(done)
-
-
-def _suffix(type_: Type) -> str:
-    """How intrinsics name <32 x type>."""
-    return f"v{WIDTH}{type_suffix(type_)}"
-
-
-def type_suffix(type_: Type) -> str:
-    """How intrinsics name a scalar type."""
-    return {"half": "f16", "bfloat": "bf16", "float": "f32", "double": "f64", "ptr": "p0"}.get(
-        str(type_), str(type_)
-    )
-
-
-def _base(access: Access) -> str:
-    assert isinstance(access.pointer, Line)
-    return access.pointer.base
-
-
-def _load_contiguous(access: Access, type_: Type) -> str:
-    builder = access.lanes.builder
-    wide = wide_type(type_)
-    name = f"llvm.masked.load.{_suffix(type_)}.p0"
-    builder.declare(name, wide, ["ptr", f"<{WIDTH} x i1>", wide])
-    return builder.value(
-        f"call {wide} @{name}(ptr align {access.align} {_base(access)}, "
-        f"<{WIDTH} x i1> {access.mask.lanes}, {wide} poison)"
-    )
-
-
-def _store_contiguous(access: Access, value: Held) -> None:
-    builder = access.lanes.builder
-    wide = wide_type(value.type)
-    name = f"llvm.masked.store.{_suffix(value.type)}.p0"
-    builder.declare(name, "void", [wide, "ptr", f"<{WIDTH} x i1>"])
-    builder.emit(
-        f"call void @{name}({wide} {access.lanes.wide(value)}, "
-        f"ptr align {access.align} {_base(access)}, <{WIDTH} x i1> {access.mask.lanes})"
-    )
-
-
-def _gather(access: Access, type_: Type) -> str:
-    builder = access.lanes.builder
-    wide = wide_type(type_)
-    name = f"llvm.masked.gather.{_suffix(type_)}.v{WIDTH}p0"
-    builder.declare(name, wide, [f"<{WIDTH} x ptr>", f"<{WIDTH} x i1>", wide])
-    return builder.value(
-        f"call {wide} @{name}(<{WIDTH} x ptr> align {access.align} "
-        f"{access.lanes.wide(access.pointer)}, "
-        f"<{WIDTH} x i1> {access.mask.lanes}, {wide} poison)"
-    )
-
-
-def _scatter(access: Access, value: Held) -> None:
-    builder = access.lanes.builder
-    wide = wide_type(value.type)
-    name = f"llvm.masked.scatter.{_suffix(value.type)}.v{WIDTH}p0"
-    builder.declare(name, "void", [wide, f"<{WIDTH} x ptr>", f"<{WIDTH} x i1>"])
-    builder.emit(
-        f"call void @{name}({wide} {access.lanes.wide(value)}, "
-        f"<{WIDTH} x ptr> align {access.align} {access.lanes.wide(access.pointer)}, "
-        f"<{WIDTH} x i1> {access.mask.lanes})"
-    )
-
-
-# Vectors that lie side by side: one long load or store and shuffles.
-
-
-def _interleaved_parts(access: Access, type_: Type) -> int:
-    """Elements from one lane's vector to the next, if they leave no gap; else 0."""
-    if not isinstance(type_, Vector) or access.scale != 1:
-        return 0
-    bits = access.lanes.layout.bits(type_.element)
-    if bits % 8 or type_.count > 8:
-        return 0
-    condition = _side_by_side(access, type_.count * bits // 8)
-    return type_.count if condition not in ("", "false") else 0
-
-
-def _whole(access: Access) -> str:
-    """The condition (i1) under which all 32 lanes run and their addresses are in line."""
-    builder = access.lanes.builder
-    full = builder.value(f"icmp eq i32 {access.mask.bits}, -1")
-    line = access.pointer
-    assert isinstance(line, Line)
-    return full if line.holds == "true" else builder.value(f"and i1 {full}, {line.holds}")
-
-
-def _numbers(values: list[int]) -> str:
-    return f"<{len(values)} x i32> <" + ", ".join(f"i32 {v}" for v in values) + ">"
-
-
-def part_numbers(index: int, count: int) -> str:
-    """The shuffle that takes part `index` of each lane's `count` out of memory order."""
-    return _numbers([lane * count + index for lane in range(WIDTH)])
-
-
-def _load_interleaved(access: Access, type_: Type, count: int) -> Held:
-    lanes, builder = access.lanes, access.lanes.builder
-    element = lanes.part_types(type_)[0]
-    wide, long = wide_type(element), f"<{WIDTH * count} x {element}>"
-    slots = [builder.slot(wide) for _ in range(count)]
-    fast, slow, done = (builder.fresh(stem) for stem in ("line", "gather", "loaded"))
-    builder.branch(_whole(access), fast, slow)
-    builder.label(fast)
-    text = builder.value(f"load {long}, ptr {_base(access)}, align {access.align}")
-    for index, slot in enumerate(slots):
-        order = part_numbers(index, count)
-        one = builder.value(f"shufflevector {long} {text}, {long} poison, {order}")
-        builder.store(wide, one, slot)
-    builder.jump(done)
-    builder.label(slow)
-    for offset, slot in zip(part_offsets(type_, lanes.layout), slots, strict=True):
-        builder.store(wide, _gather(access.at(offset), element), slot)
-    builder.jump(done)
-    builder.label(done)
-    elements: list[Held] = [Wide(element, builder.load(wide, slot)) for slot in slots]
-    return lanes.parted(type_, elements)
-
-
-def _store_interleaved(access: Access, value: Held, count: int) -> None:
-    lanes, builder = access.lanes, access.lanes.builder
-    element = lanes.part_types(value.type)[0]
-    fast, slow, done = (builder.fresh(stem) for stem in ("line", "scatter", "stored"))
-    parts = [lanes.wide(part) for part in lanes.parts(value)]
-    builder.branch(_whole(access), fast, slow)
-    builder.label(fast)
-    long, text = interleave(lanes, element, parts)
-    builder.emit(f"store {long} {text}, ptr {_base(access)}, align {access.align}")
-    builder.jump(done)
-    builder.label(slow)
-    for offset, part in zip(part_offsets(value.type, lanes.layout), parts, strict=True):
-        _scatter(access.at(offset), Wide(element, part))
-    builder.jump(done)
-    builder.label(done)
-
-
-def interleave(lanes: Lanes, element: Type, parts: list[str]) -> tuple[str, str]:
-    """All elements in memory order: (type, operand)."""
-    count = len(parts)
-    padded = 1 << (count - 1).bit_length()
-    texts = parts + ["poison"] * (padded - count)
-    length = WIDTH
-    while len(texts) > 1:
-        joined = _numbers(list(range(2 * length)))
-        type_ = f"<{length} x {element}>"
-        texts = [
-            lanes.builder.value(f"shufflevector {type_} {a}, {type_} {b}, {joined}")
-            for a, b in zip(texts[::2], texts[1::2], strict=True)
-        ]
-        length *= 2
-    order = [part * WIDTH + lane for lane in range(WIDTH) for part in range(count)]
-    type_ = f"<{length} x {element}>"
-    text = lanes.builder.value(
-        f"shufflevector {type_} {texts[0]}, {type_} poison, {_numbers(order)}"
-    )
-    return f"<{WIDTH * count} x {element}>", text
 
 
 # Blocks of memory.
@@ -316,8 +137,42 @@ def interleave(lanes: Lanes, element: Type, parts: list[str]) -> tuple[str, str]
 
 def copy(destination: Access, source: Access, length: int) -> None:
     """Copies `length` bytes for each active lane."""
+    if _is_copied_by_lane(destination, source, length):
+        _copy_by_lane(destination, source, length)
+        return
     for offset, type_ in _pieces(length, min(destination.align, source.align)):
         store(destination.at(offset), load(source.at(offset), type_))
+
+
+def _is_copied_by_lane(destination: Access, source: Access, length: int) -> bool:
+    """Whether one long load and store for each lane are better than taking the lanes apart."""
+    private = destination.scale != 1 or source.scale != 1
+    known = all(isinstance(a.pointer, Same) for a in (destination, source))
+    return destination.mask.is_full and not private and not known and 8 <= length <= _LONGEST_BLOCK
+
+
+def _copy_by_lane(destination: Access, source: Access, length: int) -> None:
+    """All lanes load before one stores: they run in lockstep."""
+    builder = destination.lanes.builder
+    words = f"<{length // 4} x i32>" if length % 4 == 0 else f"<{length} x i8>"
+    froms, tos = (_lane_pointers(access) for access in (source, destination))
+    loaded = [
+        builder.value(f"load {words}, ptr {pointer}, align {source.align}") for pointer in froms
+    ]
+    for text, pointer in zip(loaded, tos, strict=True):
+        builder.emit(f"store {words} {text}, ptr {pointer}, align {destination.align}")
+
+
+def _lane_pointers(access: Access) -> list[str]:
+    lanes, pointer = access.lanes, access.pointer
+    value = lanes.builder.value
+    if isinstance(pointer, Same):
+        return [pointer.text] * WIDTH
+    if isinstance(pointer, Line) and pointer.pattern.exact:
+        offsets = pointer.pattern.offsets
+        return [value(f"getelementptr i8, ptr {pointer.base}, i64 {o}") for o in offsets]
+    wide = f"{wide_type(pointer.type)} {lanes.wide(pointer)}"
+    return [value(f"extractelement {wide}, i64 {lane}") for lane in range(WIDTH)]
 
 
 def fill(destination: Access, byte: Held, length: int, granule: int) -> None:

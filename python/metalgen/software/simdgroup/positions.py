@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from metalgen.errors import UnsupportedError
@@ -11,11 +12,12 @@ from metalgen.software.ir.model import Function
 from metalgen.software.ir.model import Parameter as IrParameter
 from metalgen.software.ir.types import I32, PTR, Int, Pointer, Type, Vector
 from metalgen.software.signature import Parameter
-from metalgen.software.simdgroup.arithmetic import lane_line
-from metalgen.software.simdgroup.lanes import Lanes, iota
+from metalgen.software.simdgroup.arithmetic import known_line, no_wrap
+from metalgen.software.simdgroup.lanes import Lanes
+from metalgen.software.simdgroup.shapes import Pattern, evenly
 from metalgen.software.simdgroup.values import WIDTH, Held, Line, Parted, Same, Wide, wide_type
 
-Variant = Literal["any", "rows"]
+Variant = Literal["any", "rows", "full"]
 _LARGEST_THREADGROUP = 1024
 _AXES = "xyz"
 
@@ -25,22 +27,23 @@ class Positions:
 
     def __init__(self, lanes: Lanes, variant: Variant) -> None:
         self._lanes = lanes
+        self._is_full = variant == "full"
         for line in builtins.uniform_values():
             lanes.builder.emit(line)
         self._first = lanes.builder.value("shl i32 %simdgroup, 5")
-        self.index: Held = self._line(self._first, _LARGEST_THREADGROUP + WIDTH)
-        self.lane: Held = Line(I32, "0", 1, iota(I32), "true", WIDTH - 1)
-        self.local: list[Held] = self._in_one_row() if variant == "rows" else self._anywhere()
+        self.index: Held = self._line(self._first, WIDTH)
+        self.lane: Held = Line(I32, "0", Pattern(evenly(1), 0, 0))
+        self.local: list[Held] = self._anywhere() if variant == "any" else self._in_one_row()
 
-    def _line(self, base: str, bound: int | None) -> Line:
-        return lane_line(self._lanes, I32, base, 1, bound)
+    def _line(self, base: str, divisor: int) -> Line:
+        return Line(I32, base, Pattern(evenly(1), divisor))
 
     def _in_one_row(self) -> list[Held]:
         value = self._lanes.builder.value
         row = value(f"udiv i32 {self._first}, %size.x")
         x = value(f"urem i32 {self._first}, %size.x")
         y, z = value(f"urem i32 {row}, %size.y"), value(f"udiv i32 {row}, %size.y")
-        return [self._line(x, _LARGEST_THREADGROUP + WIDTH), Same(I32, y), Same(I32, z)]
+        return [self._line(x, WIDTH), Same(I32, y), Same(I32, z)]
 
     def _anywhere(self) -> list[Held]:
         builder, wide = self._lanes.builder, wide_type(I32)
@@ -61,10 +64,8 @@ class Positions:
                 case Same(_, text):
                     held.append(Same(I32, builder.value(f"add i32 {first}, {text}")))
                 case Line(base=base):
-                    # Lanes that run stand inside the grid, whose size is below 2^32: but lanes
-                    # past its edge may wrap, so nothing is known of the largest.
                     start = builder.value(f"add i32 {first}, {base}")
-                    held.append(self._line(start, None))
+                    held.append(self._line(start, WIDTH if self._is_full else 1))
                 case _:
                     wide, all_first = wide_type(I32), builder.splat(I32, first)
                     text = builder.value(f"add {wide} {all_first}, {self._lanes.wide(local)}")
@@ -73,6 +74,8 @@ class Positions:
 
     def mask_bits(self) -> str:
         """The i32 mask of the lanes that have a thread."""
+        if self._is_full:
+            return "-1"
         builder = self._lanes.builder
         left = builder.value(f"sub i32 %threads, {self._first}")
         idle = builder.value(f"sub i32 {WIDTH}, {left}")
@@ -150,12 +153,45 @@ def _resized(lanes: Lanes, held: Held, type_: Int) -> Held:
         case Same(_, text):
             return Same(type_, value(f"{opcode} i32 {text} to {type_}"))
         case Line():
-            base = held.base
-            if base.startswith("%"):
-                base = value(f"{opcode} i32 {base} to {type_}")
-            wide = value(f"{opcode} {wide_type(I32)} {held.wide} to {wide_type(type_)}")
-            fits = held.bound is not None and held.bound < 1 << (type_.bits - 1)
-            holds = "true" if fits or opcode == "trunc" else "false"
-            return Line(type_, base, held.stride, wide, holds, held.bound if fits else None)
+            return _resized_line(lanes, held, type_, opcode)
     wide = value(f"{opcode} {wide_type(I32)} {lanes.wide(held)} to {wide_type(type_)}")
     return Wide(type_, wide)
+
+
+def _resized_line(lanes: Lanes, line: Line, type_: Int, opcode: str) -> Line:
+    pattern = line.pattern
+    if pattern.base is not None:
+        return known_line(type_, pattern)
+    value = lanes.builder.value
+    base = value(f"{opcode} i32 {line.base} to {type_}")
+    wide = value(f"{opcode} {wide_type(I32)} {lanes.wide(line)} to {wide_type(type_)}")
+    if opcode == "trunc":
+        return Line(type_, base, pattern)
+    return Line(
+        type_, base, replace(pattern, exact=False), no_wrap(lanes, line, signed=False), wide
+    )
+
+
+_LARGEST_INDEX = _LARGEST_THREADGROUP + WIDTH - 1  # of lanes past the last thread
+# The largest value that any lane can have, those that do not run included.
+_BOUNDS = {
+    "thread_index_in_threadgroup": _LARGEST_INDEX,
+    "thread_position_in_threadgroup": _LARGEST_INDEX,
+    "thread_index_in_simdgroup": WIDTH - 1,
+    "simdgroup_index_in_threadgroup": _LARGEST_THREADGROUP // WIDTH - 1,
+    "thread_index_in_quadgroup": 3,
+    "quadgroup_index_in_threadgroup": _LARGEST_INDEX // 4,
+    "threads_per_threadgroup": _LARGEST_THREADGROUP,
+    "threads_per_simdgroup": WIDTH,
+    "simdgroups_per_threadgroup": _LARGEST_THREADGROUP // WIDTH,
+}
+
+
+def bounds(function: Function, signature: Sequence[Parameter]) -> dict[str, list[int | None]]:
+    """What is known of the largest values of the kernel's parameters, component by component."""
+    known: dict[str, list[int | None]] = {}
+    for parameter, meaning in zip(function.parameters, signature, strict=True):
+        if meaning.kind == "builtin" and meaning.builtin in _BOUNDS:
+            count = parameter.type.count if isinstance(parameter.type, Vector) else 1
+            known[parameter.name] = [_BOUNDS[meaning.builtin]] * count
+    return known

@@ -1,15 +1,17 @@
 """How a value differs between the lanes of a SIMD-group: a lattice of shapes.
 
-Uniform < Linear(stride) < Varying; vectors and aggregates that are not uniform have one shape per
+Uniform < Pattern < Varying; vectors and aggregates that are not uniform have one shape per
 part.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from metalgen.software.ir.types import Array, Layout, Named, Struct, Type, Vector
 
+WIDTH = 32
 MATRIX_ELEMENTS = 64  # a simdgroup_matrix is <64 x T> in AIR, of which a lane owns the first two
 
 
@@ -19,10 +21,18 @@ class Uniform:
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
-    """Lane l has lane 0's value plus l times `stride` (bytes for pointers), modulo the width."""
+class Pattern:
+    """Lane l has a common base plus `offsets[l]` (bytes for pointers), modulo the width.
 
-    stride: int
+    Lane 0 has the base itself. It is a multiple of `divisor`, a power of two; where it is known
+    when translating it is `base`, and `divisor` 0. If not `exact`, some integers may wrap on the
+    way: whether they did is known only at run time.
+    """
+
+    offsets: tuple[int, ...]
+    divisor: int = 1
+    base: int | None = None
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ class Parts:
     elements: tuple[Shape, ...]
 
 
-Shape = Uniform | Linear | Varying | Parts
+Shape = Uniform | Pattern | Varying | Parts
 
 UNIFORM = Uniform()
 VARYING = Varying()
@@ -77,7 +87,38 @@ def join(first: Shape, second: Shape) -> Shape:
     if isinstance(first, Parts) or isinstance(second, Parts):
         count = len((first if isinstance(first, Parts) else second).elements)  # type: ignore[union-attr]
         return parts(tuple(join(part(first, i), part(second, i)) for i in range(count)))
+    if isinstance(first, Pattern) and isinstance(second, Pattern):
+        return _common(first, second)
     return VARYING
+
+
+def _common(first: Pattern, second: Pattern) -> Shape:
+    if first.offsets != second.offsets:
+        return VARYING
+    exact = first.exact and second.exact
+    if first.base is not None and first.base == second.base:
+        return Pattern(first.offsets, 0, first.base, exact)
+    return Pattern(first.offsets, math.gcd(_power(first), _power(second)) or 1, None, exact)
+
+
+def _power(pattern: Pattern) -> int:
+    return power_of_two(pattern.divisor if pattern.base is None else pattern.base)
+
+
+def power_of_two(number: int) -> int:
+    """The largest power of two that divides `number`; 0 for 0, which all divide."""
+    return number & -number
+
+
+def signed(number: int, bits: int) -> int:
+    """`number` modulo 2^bits, as a two's complement integer of that width."""
+    half = 1 << (bits - 1)
+    return (number + half) % (1 << bits) - half
+
+
+def evenly(stride: int) -> tuple[int, ...]:
+    """The offsets of lanes that lie `stride` apart."""
+    return tuple(stride * lane for lane in range(WIDTH))
 
 
 def parts(elements: tuple[Shape, ...]) -> Shape:

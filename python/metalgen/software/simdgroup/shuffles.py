@@ -7,8 +7,8 @@ from __future__ import annotations
 import re
 
 from metalgen.software.ir.types import I1, Float, Int, Type
+from metalgen.software.simdgroup.access import type_suffix
 from metalgen.software.simdgroup.lanes import Lanes
-from metalgen.software.simdgroup.memory import type_suffix
 from metalgen.software.simdgroup.values import WIDTH, Held, Mask, Same, Wide, wide_type
 
 _SHUFFLE = re.compile(r"air\.(simd|quad)_(shuffle|broadcast)(_up|_down|_xor)?\.")

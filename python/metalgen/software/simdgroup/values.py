@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metalgen.software.ir.types import Type
-
-WIDTH = 32
+from metalgen.software.simdgroup.shapes import WIDTH as WIDTH
+from metalgen.software.simdgroup.shapes import Pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +27,16 @@ class Wide:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Lane l holds `base` + l · `stride`, provided `holds` (an i1 operand); `wide` is right in any
-    case.
+    """Lane l holds `base` plus the offset that `pattern` gives it, provided `holds` (an i1).
 
-    `bound` is the largest value any lane can have, lanes that do not run included; None if
-    unknown.
+    Where the pattern is not exact, `wide` is right in any case.
     """
 
     type: Type
     base: str
-    stride: int
-    wide: str
+    pattern: Pattern
     holds: str = "true"
-    bound: int | None = None
+    wide: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +56,11 @@ class Mask:
 
     bits: str
     lanes: str
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all 32 lanes are known to run."""
+        return self.bits == "-1"
 
 
 def wide_type(type_: Type) -> str:

@@ -7,7 +7,7 @@ from metalgen.software.ir.types import Type, Vector
 from metalgen.software.simdgroup.addresses import constant
 from metalgen.software.simdgroup.divergence import shuffle_mask
 from metalgen.software.simdgroup.lanes import Lanes
-from metalgen.software.simdgroup.memory import interleave, part_numbers
+from metalgen.software.simdgroup.stretches import interleave, part_numbers
 from metalgen.software.simdgroup.values import WIDTH, Held, Same, Wide, wide_type
 
 OPCODES = (
