@@ -229,3 +229,25 @@ def test_a_model_that_the_run_does_not_have_is_refused(evaluators, problem, tmp_
     run_study(evaluators, problem, ScriptedProposer((WRONG,)), out=tmp_path / "run", attempts=1)
     with pytest.raises(RunError, match="was begun with models scripted, not with other"):
         go_on(evaluators, tmp_path / "run", ScriptedProposer((), "other"))
+
+
+def test_a_full_disk_ends_a_study_with_one_line_and_it_goes_on_later(problem):
+    """A limit on the size of files stands in for the disk: the system refuses to write on."""
+    replies = [IDLE + "x" * 200 + os.urandom(300_000).hex(), add_reply()]
+    with chat_server(Moments(*replies)) as server:
+        command = f"ulimit -f 400; exec {sys.executable} -m metalgen generate add.py --model m"
+        done = subprocess.run(
+            ["bash", "-c", f"{command} --base-url {server.url} --out run"],
+            cwd=problem.parent,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OPENAI_API_KEY": "none"},
+            check=False,
+        )
+        assert done.returncode == 5, done.stderr
+        assert "run 'run/run.sqlite' cannot be written" in done.stderr
+        assert "continue with: metalgen resume run" in done.stderr
+        assert "Traceback" not in done.stderr
+        done = metalgen("resume", "run", cwd=problem.parent)
+        assert done.returncode == 0, done.stderr
+    assert repeated(server) == 1

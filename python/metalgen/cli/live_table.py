@@ -17,7 +17,7 @@ from metalgen.generation.budget import Spent
 from metalgen.generation.result import AttemptRecord, Stopped
 from metalgen.problem import Problem
 from metalgen.proposers import Accepted
-from metalgen.runs import Job
+from metalgen.runs import AttemptRow, Job
 
 _FIGURES_FROM = 18  # columns of a cell in which tokens and cost are legible
 _LINES_BESIDE = 8  # of the terminal: heading, totals, what scrolls above
@@ -72,10 +72,16 @@ class LiveTable:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def began(self, jobs: Sequence[Job], kept: Sequence[AttemptRecord]) -> None:
+    def began(self, jobs: Sequence[Job], kept: Sequence[AttemptRow]) -> None:
         """Lay the table out."""
         with self._turn:
             self._cells = {job: _Cell() for job in jobs}
+            for row in kept:
+                cell = self._cells[row.job]
+                cell.state, cell.attempt = "done", row.number
+                cell.spent = cell.spent.plus(Spent(row.input_tokens, row.output_tokens, row.cost))
+                cell.outcome = row.stage or cell.outcome
+                cell.best = max(cell.best or 0.0, row.speedup) if row.speedup else cell.best
 
     def opened(self, name: str, problem: Problem) -> None:
         """Nothing to show yet."""

@@ -11,7 +11,7 @@ from rich.status import Status
 from metalgen.generation.result import AttemptRecord, Stopped
 from metalgen.problem import NumberSpec, Problem
 from metalgen.proposers import Accepted, Verdict
-from metalgen.runs import Job
+from metalgen.runs import AttemptRow, Job
 
 STEPS = {
     "load": "loading the problem",
@@ -64,7 +64,7 @@ class LineReport:
         self._problems = 1
         self._contexts = 1
 
-    def began(self, jobs: Sequence[Job], kept: Sequence[AttemptRecord]) -> None:
+    def began(self, jobs: Sequence[Job], kept: Sequence[AttemptRow]) -> None:
         """Say how much there is to do."""
         self._problems = len({job.problem for job in jobs})
         self._contexts = len({job.context for job in jobs})

@@ -59,12 +59,17 @@ class Sitting:
 
     def resume(self, run: Path, settings_after: Any) -> Status:
         """A kept run, gone on with; `settings_after` changes the kept settings."""
+        from metalgen.errors import RunError
         from metalgen.generation import Settings
         from metalgen.generation.study import proposers_of
         from metalgen.runs import RunStore
 
         with RunStore.resume(run) as store:
             settings = settings_after(Settings.from_json(store.info.settings))
+            if settings.replay_of is not None:
+                raise RunError(
+                    f"run '{run}' is a replay, whose models are not asked; replay again instead"
+                )
             proposers = proposers_of(settings)
             store.update(settings=settings.to_json())
             return self._conduct(store, settings, proposers)

@@ -128,6 +128,7 @@ def begin_replay(
         started=info.started,
         ended=None,
         command=tuple(command),
+        settings={**info.settings, "replay_of": info.id},
         device={} if replay.judge_again else info.device,
     )
     problems = run.problems()

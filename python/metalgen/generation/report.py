@@ -7,7 +7,7 @@ from typing import Protocol
 
 from metalgen.generation.result import AttemptRecord, Stopped
 from metalgen.problem import Problem
-from metalgen.runs import Job
+from metalgen.runs import AttemptRow, Job
 
 
 class Report(Protocol):
@@ -16,7 +16,7 @@ class Report(Protocol):
     `step` may come from another thread than the rest.
     """
 
-    def began(self, jobs: Sequence[Job], kept: Sequence[AttemptRecord]) -> None:
+    def began(self, jobs: Sequence[Job], kept: Sequence[AttemptRow]) -> None:
         """The study's jobs, and in a run that goes on the attempts it has already."""
         ...
 
@@ -52,7 +52,7 @@ class Report(Protocol):
 class Silent:
     """Reports nothing."""
 
-    def began(self, jobs: Sequence[Job], kept: Sequence[AttemptRecord]) -> None:
+    def began(self, jobs: Sequence[Job], kept: Sequence[AttemptRow]) -> None:
         """Say nothing."""
 
     def opened(self, name: str, problem: Problem) -> None:

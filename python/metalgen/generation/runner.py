@@ -45,7 +45,7 @@ class StudyRun:
     async def run(self) -> None:
         """All jobs; the first failure of the run itself (disk, replay) ends the others."""
         jobs = self.store.jobs()
-        kept = [record_of(row) for row in self.store.attempts()]
+        kept = self.store.attempts(with_prompts=False)
         self.shop.report.began([row.job for row in jobs], kept)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.shop.evaluators.leave)
@@ -132,7 +132,12 @@ class StudyRun:
     def _new_board(self, row: ProblemRow, problem: Problem) -> Board:
         folder = self.shop.settings.cuda
         cuda = cuda_reference(Path(row.path), row.name, None if folder is None else Path(folder))
-        attempts = self.store.attempts_at(row.name)
+        attempts = [
+            attempt
+            for each in self.store.jobs()
+            if each.job.problem == row.name
+            for attempt in self.store.attempts(each.job)
+        ]
         directory = self._directory(row.name)
         board = Board(problem, cuda)
         if directory is not None:

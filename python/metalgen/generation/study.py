@@ -55,6 +55,7 @@ class Settings:
     torch_compile: bool = False  # a baseline besides eager
     shapes: str | None = None  # how the problems' sizes were chosen, where they were
     version: str | None = None  # of the set of problems
+    replay_of: str | None = None  # the run whose answers this one repeats
     budget: Budget = field(default_factory=Budget)
 
     def to_json(self) -> dict[str, Any]:

@@ -83,19 +83,26 @@ class StoredRun:
             found = self._select(f"SELECT * FROM calls WHERE {_OF_JOB} ORDER BY id", _key(job))
         return tuple(rows.call_of(row) for row in found)
 
-    def attempts(self, job: Job | None = None) -> tuple[AttemptRow, ...]:
-        """All attempts, or one job's, oldest first."""
+    def attempts(
+        self, job: Job | None = None, *, with_prompts: bool = True
+    ) -> tuple[AttemptRow, ...]:
+        """All attempts, or one job's, oldest first; prompts, which are long, may be left out."""
         if job is None:
-            return self._attempts("1 ORDER BY started, rowid")
-        return self._attempts(f"{_OF_JOB} ORDER BY number", _key(job))
+            return self._attempts("1 ORDER BY started, rowid", (), with_prompts)
+        return self._attempts(f"{_OF_JOB} ORDER BY number", _key(job), with_prompts)
 
     def attempts_at(self, problem: str) -> tuple[AttemptRow, ...]:
-        """All attempts at one problem, oldest first."""
-        return self._attempts("problem = ? ORDER BY started, rowid", (problem,))
+        """All attempts at one problem, oldest first, without prompts."""
+        return self._attempts("problem = ? ORDER BY started, rowid", (problem,), False)
 
-    def _attempts(self, which: str, values: Sequence[Any] = ()) -> tuple[AttemptRow, ...]:
+    def _attempts(
+        self, which: str, values: Sequence[Any], with_prompts: bool
+    ) -> tuple[AttemptRow, ...]:
         found = self._select(f"SELECT * FROM attempts WHERE {which}", values)
-        return tuple(rows.attempt_of(row, self._prompt(row["prompt_sha256"])) for row in found)
+        return tuple(
+            rows.attempt_of(row, self._prompt(row["prompt_sha256"]) if with_prompts else "")
+            for row in found
+        )
 
     def answer(self, job: Job, request: str) -> CallRow | None:
         """The reply cache: what this job was answered to the same request, if it was."""
