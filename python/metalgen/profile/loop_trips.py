@@ -18,7 +18,7 @@ from metalgen.profile.samples import Numbers
 from metalgen.software.ir.model import Instruction, Local, Operand
 from metalgen.software.simdgroup.cfg import Graph, Loop
 
-_LONGEST_FOLLOWED = 4096  # iterations, of loops that grow by no fixed step
+_LONGEST_FOLLOWED = 256  # iterations, of loops that grow by no fixed step
 _LONGEST = 1 << 40
 _AVERAGED = 64  # iterations that a condition is tried in
 
@@ -85,41 +85,51 @@ class Iteration:
 
     def at(self, iteration: Numbers) -> dict[str, Value]:
         """The header's phis in the given iteration of each lane; None where unknown."""
+        found = self.steady_at(iteration)
+        others = [name for name, start in self.start.items() if name not in self.step and start]
+        if others:
+            followed = self._followed(iteration)
+            found.update((name, followed[name]) for name in others)
+        return found
+
+    def steady_at(self, iteration: Numbers) -> dict[str, Value]:
+        """Those of them that grow by the same step each time; None for the others."""
         found: dict[str, Value] = {}
-        followed: dict[str, Value] | None = None
         for name, start in self.start.items():
             step = self.step.get(name)
+            found[name] = None
             if isinstance(start, Lanes) and step is not None:
                 found[name] = Lanes(start.numbers + step * iteration, start.opaque, start.base)
-            elif isinstance(start, Lanes):
-                followed = self._followed(iteration) if followed is None else followed
-                found[name] = followed.get(name)
-            else:
-                found[name] = None
         return found
 
     def following(self, phis: Phis) -> dict[str, Value]:
-        """The header's phis one iteration later."""
+        """The header's phis one iteration later; what is unknown stays so."""
         return {
-            name: self._value(operand, self._slices[name], phis)
+            name: self._value(operand, self._slices[name], phis) if phis.get(name) else None
             for name, operand in self._next.items()
         }
 
     def share(self, condition: Operand, times: Numbers) -> NDArray[np.float64] | None:
         """Of each lane's `times` iterations the share in which a condition holds; None: unknown.
 
-        All iterations of short loops, some of long ones.
+        All iterations of short loops; of long ones some, or the first.
         """
         instructions = self._slice(condition)
-        count = min(int(times.max(initial=0)), _AVERAGED)
+        longest = int(times.max(initial=0))
+        count = min(longest, _AVERAGED)
+        is_steady = all(name in self.step or not start for name, start in self.start.items())
+        spread = is_steady and longest > _AVERAGED
+        phis: dict[str, Value] = dict(self.start)
         total = np.zeros(times.shape)
         for number in range(count):
-            iteration = number * np.maximum(times, 1) // count if count == _AVERAGED else number
-            value = self._value(condition, instructions, self.at(np.minimum(iteration, times - 1)))
+            if is_steady:
+                at = number * times // count if spread else np.minimum(number, times - 1)
+                phis = self.steady_at(at)
+            value = self._value(condition, instructions, phis)
             if not isinstance(value, Lanes) or value.opaque:
                 return None
-            counts = count == _AVERAGED or number < times
-            total += (value.numbers != 0) & counts
+            total += (value.numbers != 0) & (spread | (number < times))
+            phis = phis if is_steady else self.following(phis)
         return total / np.maximum(np.minimum(times, count), 1)
 
     def growth(self, operand: Operand, times: Numbers) -> Numbers | None:
@@ -219,7 +229,7 @@ def _searched(
     low = np.full(shape, -1, np.int64)
     high = np.zeros(shape, np.int64)
     while True:
-        met = test(iteration.at(high))
+        met = test(iteration.steady_at(high))
         if met is None or int(high.max()) > _LONGEST:
             return None
         if met.all():
@@ -228,7 +238,7 @@ def _searched(
         high = np.where(met, high, high * 2 + 1)
     while (high - low > 1).any():
         middle = (low + high) // 2
-        met = test(iteration.at(middle))
+        met = test(iteration.steady_at(middle))
         if met is None:
             return None
         high = np.where(met, middle, high)
