@@ -11,7 +11,11 @@ from metalgen.air.metadata_text import metadata_text, quoted, symbol
 from metalgen.compiler.bindings import Parameter, evaluated
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.constants import CONSTANT_SYMBOL, Constant
-from metalgen.compiler.initializers import constant_globals, keep_initializers
+from metalgen.compiler.initializers import (
+    computed_at_run_time,
+    constant_globals,
+    keep_initializers,
+)
 from metalgen.compiler.irtext import Entity, ModuleText, read_module_text
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.rewrite import Translation
@@ -90,6 +94,9 @@ def _module_text(
     kernel = f"@{KERNEL_SYMBOL}{entry.number}"
     entities = keep_initializers(module, module.closure([kernel]))
     _check_undefined(entry, entities, complaints)
+    for name in computed_at_run_time(entities):
+        message = f"initializer of '{_readable(name)}' must be a constant expression"
+        complaints.add(entry.start, message)
     entities = replace_storage(entities)
     conditions = {p.binding.condition for p in parameters if p.binding.condition}
     fixed, used = constant_globals(entities, constants, conditions)

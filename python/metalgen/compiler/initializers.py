@@ -65,6 +65,21 @@ def _only_stores_to(module: ModuleText, function: Entity, needed: set[str]) -> E
     return Entity(function.name, text)
 
 
+def computed_at_run_time(entities: list[Entity]) -> list[str]:
+    """Program-scope constants that no device can know: calls of functions make them.
+
+    Those that depend on function constants are known once these are, and left to the device.
+    """
+    return sorted(
+        name
+        for entity in entities
+        if 'section "air.static_init"' in entity.text
+        and CONSTANT_SYMBOL not in entity.text
+        and "@air." in entity.text
+        for name in _stored(entity)
+    )
+
+
 def constant_globals(
     entities: list[Entity], constants: tuple[Constant, ...], conditions: set[str]
 ) -> tuple[list[Entity], list[tuple[Constant, str]]]:

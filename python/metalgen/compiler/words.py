@@ -53,13 +53,35 @@ _LANGUAGE = re.compile(
 _UNSUPPORTED = (
     ("textures", r"(?:texture|depth)\d?\w*"),
     ("samplers", r"sampler"),
-    ("ray tracing", r"raytracing|acceleration_structure|intersector|intersection_\w+"),
-    ("cooperative tensors", r"mpp|tensor|tensor_ops|cooperative_tensor"),
+    (
+        "ray tracing",
+        r"raytracing|acceleration_structure|intersector|intersection_\w+|"
+        r"instance_acceleration_structure|primitive_acceleration_structure|triangle_data|"
+        r"(?:metal::)?raytracing::\w+",
+    ),
+    ("tensors", r"mpp|tensor_\w+|cooperative_tensor|dextents"),
+    ("image blocks", r"imageblock\w*|(?:r|rg|rgba)\d+(?:unorm|snorm)|srgba8unorm|rgb10a2|rg11b10f"),
+    ("visible functions", r"visible_function_table"),
+    ("command buffers", r"command_buffer|render_command|compute_command|\w+_pipeline_state"),
+    ("mesh functions", r"mesh_grid_properties"),
+    ("asynchronous copies", r"simdgroup_event"),
 )
+_HEADER_NOT_FOUND = re.compile(r"^'((?:MetalPerformancePrimitives|mpp)[^']*)' file not found")
 _UNKNOWN = r"(?:no template named|unknown type name|use of undeclared identifier|no type named) "
+# Names that a source may well use for something else of its own.
+_UNSUPPORTED_TYPES = (
+    ("graphics functions", r"vertex|fragment"),
+    ("ray tracing", r"ray|ray_data"),
+    ("mesh functions", r"mesh|object_data"),
+    ("tensors", r"tensor|extents"),
+)
 _UNSUPPORTED_NAMES = tuple(
-    (re.compile(rf"^{_UNKNOWN}'((?:metal::)?(?:{names}))'.*"), rf"not supported: {what} ('\1')")
-    for what, names in _UNSUPPORTED
+    (re.compile(rf"^{unknown}'((?:metal::)?(?:{names}))'.*"), rf"not supported: {what} ('\1')")
+    for unknown, table in (
+        (_UNKNOWN, _UNSUPPORTED),
+        (r"(?:no template named|unknown type name) ", _UNSUPPORTED_TYPES),
+    )
+    for what, names in table
 )
 _QUOTED = re.compile(r"'([^']*)'")
 _AKA = re.compile(r"'([^']*)' \(aka '\1'\)")
@@ -79,6 +101,7 @@ def metal_message(text: str) -> str:
     text = _AKA.sub(r"'\1'", text)
     for pattern, refusal in _UNSUPPORTED_NAMES:
         text = pattern.sub(refusal, text)
+    text = _HEADER_NOT_FOUND.sub(r"not supported: tensors ('\1')", text)
     text = _ADDRESS_SPACE.sub(lambda found: _ADDRESS_SPACES[found[1]], text)
     return _LANGUAGE.sub("Metal", text)
 

@@ -10,14 +10,9 @@ struct packed_vec;
 #pragma push_macro("__METAL_LOAD")
 #pragma push_macro("__METAL_PICK")
 #pragma push_macro("__METAL_STORE")
-#pragma push_macro("__METAL_REPEATED")
 #undef __METAL_LOAD
 #undef __METAL_PICK
 #undef __METAL_STORE
-// Swizzles that repeat a component would double the time that the headers take, and are not written
-// on packed vectors.
-#undef __METAL_REPEATED
-#define __METAL_REPEATED(...)
 #define __METAL_LOAD(S) __vec(*this).S
 #define __METAL_PICK(TYPE, S, ...) __vec(*this).S
 #define __METAL_STORE(S, VALUE) \
@@ -61,7 +56,6 @@ struct packed_vec<T, 4> {
       : __elements{T(v.__v[0]), T(v.__v[1]), T(v.__v[2]), T(v.__v[3])} {}
 };
 
-#pragma pop_macro("__METAL_REPEATED")
 #pragma pop_macro("__METAL_STORE")
 #pragma pop_macro("__METAL_PICK")
 #pragma pop_macro("__METAL_LOAD")
