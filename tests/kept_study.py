@@ -57,7 +57,7 @@ def study(problems=36, models=MODELS, contexts=CONTEXTS, seed=1):
     rng = random.Random(seed)
     png = picture()
     files = {hashlib.sha256(png).hexdigest(): png}
-    shown = {"profile/summary.png": next(iter(files))}
+    shown = {"profile-summary.png": next(iter(files))}
     rows = [
         problem(
             f"L{1 + i % 3}/{1 + i // 3}_{OPERATIONS[i % len(OPERATIONS)]}",

@@ -33,6 +33,9 @@
     }
   }
   window.addEventListener("hashchange", show);
+  page.addEventListener("click", (event) => {
+    event.target.closest(".pictures figure")?.classList.toggle("large");
+  });
   show();
 
   const filter = document.getElementById("filter");

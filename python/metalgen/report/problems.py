@@ -13,6 +13,7 @@ from metalgen.report.code import difference, highlighted, kernel_in, plan_in, sh
 from metalgen.report.outcomes import Column, Outcome, column_of
 from metalgen.runs import AttemptRow, JobRow, ProblemRow, RunRecords
 
+_PROFILE = ("profile-", "profile/")
 _PICTURES = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -33,6 +34,7 @@ class AttemptView:
     kernel: Markup | None
     plan: Markup | None
     pictures: tuple[Picture, ...]
+    profile: str | None  # in words
 
     @property
     def evidence(self) -> str:
@@ -117,6 +119,7 @@ def _job(
                 kernel=_shown(kernel, attempt) if kernel else None,
                 plan=escape(shortened(plan)) if plan else None,
                 pictures=tuple(_pictures(records, attempt)),
+                profile=_text(records, attempt, "profile.txt"),
             )
         )
         before = kernel or before
@@ -139,16 +142,16 @@ def _text(records: RunRecords, attempt: AttemptRow, name: str) -> str | None:
 
 
 def _pictures(records: RunRecords, attempt: AttemptRow) -> list[Picture]:
-    """Those below profile/, as data in the page."""
+    """Those of its profile, as data in the page."""
     found = []
     for name, sha256 in sorted(attempt.artefacts.items()):
         kind = next((k for ending, k in _PICTURES.items() if name.endswith(ending)), None)
-        if kind is None or not name.startswith("profile/"):
+        if kind is None or not name.startswith(_PROFILE):
             continue
         try:
             content = base64.b64encode(records.artefact(sha256)).decode()
         except RunError:
             continue
-        title = name.removeprefix("profile/").rsplit(".", 1)[0]
+        title = name[len("profile-") :].rsplit(".", 1)[0]
         found.append(Picture(title, f"data:{kind};base64,{content}"))
     return found
