@@ -17,6 +17,8 @@ from metalgen.runs import AttemptRow, CallRow, Job, RunRecords
 
 Event = dict[str, Any]
 
+_RESOLUTION_US = 50.0  # of clocks that are read in two processes
+
 
 @dataclass
 class _Span:
@@ -57,11 +59,34 @@ def trace_of(records: RunRecords) -> dict[str, Any]:
     for event in events:
         if "ts" in event:
             event["ts"] = round(1e6 * (event["ts"] - info.started), 1)
+    _nest(events)
     return {
         "traceEvents": events,
         "displayTimeUnit": "ms",
         "otherData": {"run": info.id, **summarise(records).conditions},
     }
+
+
+def _nest(events: Sequence[Event]) -> None:
+    """Cut what overlaps by the clock's resolution: Perfetto drops slices that end in another."""
+    lanes: dict[tuple[int, int], list[Event]] = {}
+    for event in events:
+        if event["ph"] == "X":
+            lanes.setdefault((event["pid"], event["tid"]), []).append(event)
+    for lane in lanes.values():
+        around: list[Event] = []
+        for event in sorted(lane, key=lambda event: (event["ts"], -event["dur"])):
+            while around and _end(around[-1]) <= event["ts"] + _RESOLUTION_US:
+                before = around.pop()
+                before["dur"] = round(min(before["dur"], event["ts"] - before["ts"]), 1)
+            if around:
+                longest = round(_end(around[-1]) - event["ts"], 1)
+                event["dur"] = min(event["dur"], longest)
+            around.append(event)
+
+
+def _end(event: Event) -> float:
+    return float(event["ts"] + event["dur"])
 
 
 def _lanes(process: int, spans: Sequence[_Span]) -> Iterator[Event]:
