@@ -69,6 +69,7 @@ class Iteration:
         self._slices = {name: self._slice(operand) for name, operand in self._next.items()}
         self.start = {name: start.get(name) for name in self._next}
         self.step = self._steps()
+        self._around: tuple[dict[str, Value], dict[str, Value]] | None = None
 
     def condition(self, leaving: Exit) -> Callable[[Phis], NDArray[np.bool_] | None]:
         """Whether lanes leave, given the values of the header's phis."""
@@ -134,10 +135,11 @@ class Iteration:
 
     def growth(self, operand: Operand, times: Numbers) -> Numbers | None:
         """By how much an address grows from a middle iteration to the next; None if not known."""
-        middle = np.maximum(times - 1, 0) // 2
+        if self._around is None:
+            middle = np.maximum(times - 1, 0) // 2
+            self._around = self.at(middle), self.at(middle + 1)
         instructions = self._slice(operand)
-        now = self._value(operand, instructions, self.at(middle))
-        then = self._value(operand, instructions, self.at(middle + 1))
+        now, then = (self._value(operand, instructions, phis) for phis in self._around)
         if not isinstance(now, Lanes) or not isinstance(then, Lanes) or now.base != then.base:
             return None
         return then.numbers - now.numbers
