@@ -22,6 +22,8 @@ def bench(
     only: selecting.Only = None,
     shapes: selecting.ShapesOption = selecting.ShapesName.AS_IS,
     subset: selecting.SubsetOption = None,
+    scale_mib: selecting.ScaleMiB = 64,
+    scale_seconds: selecting.ScaleSeconds = 5.0,
     model: Annotated[
         list[str] | None, typer.Option(help="Who writes the kernels; see generate.")
     ] = None,
@@ -81,6 +83,8 @@ def bench(
             problems=only,
             shapes=shapes,
             subset=subset,
+            scale_mib=scale_mib,
+            scale_seconds=scale_seconds,
         )
     settings = Settings(
         models=options.models_of(model, swarm),

@@ -49,9 +49,15 @@ ShapesOption = Annotated[
     ShapesName,
     typer.Option(
         "--shapes",
-        help="Sizes as the files have them, those of KernelBench v0, or scaled down to some tens of"
-        " MiB and a few seconds.",
+        help="Sizes as the files have them, those of KernelBench v0, or scaled down to what"
+        " --scale-mib and --scale-seconds allow.",
     ),
+]
+ScaleMiB = Annotated[
+    int, typer.Option(min=1, help="Scaled: MiB of a problem's inputs, parameters and outputs.")
+]
+ScaleSeconds = Annotated[
+    float, typer.Option(min=0.01, help="Scaled: seconds that opening a problem may take.")
 ]
 SubsetOption = Annotated[
     Subset | None,
@@ -67,6 +73,8 @@ def tasks_of(
     problems: str | None,
     shapes: ShapesName,
     subset: Subset | None,
+    scale_mib: int,
+    scale_seconds: float,
 ) -> tuple[list[Task], str]:
     """The problems as a study's tasks, and the version they are of, in words.
 
@@ -74,7 +82,7 @@ def tasks_of(
     """
     from metalgen.generation import Limits, Task
     from metalgen.generation.evaluator import Evaluator
-    from metalgen.kernelbench import select_problems
+    from metalgen.kernelbench import Budget, select_problems
 
     with Evaluator(Limits()) as evaluator:
         selection = select_problems(
@@ -85,6 +93,7 @@ def tasks_of(
             problems=problems,
             shapes=shapes.value,
             subset=None if subset is None else subset.value,
+            budget=Budget(scale_mib << 20, scale_seconds),
             progress=_say_nothing if shapes is ShapesName.AS_IS else _say,
         )
     typer.echo(f"KernelBench {selection.version}", err=True)

@@ -172,7 +172,7 @@ class _Sizes:
 def _text_in_git(file: Path, version: str) -> str | None:
     """The file as it was in a version that its clone has a tag or branch for."""
     for name in (version, f"origin/{version}"):
-        command = ["git", "-C", str(file.parent), "show", f"{name}:./{file.name}"]
+        command = ["git", "-C", str(file.parent), "cat-file", "blob", f"{name}:./{file.name}"]
         try:
             done = subprocess.run(command, capture_output=True, timeout=30, check=False)
         except (OSError, subprocess.TimeoutExpired):
