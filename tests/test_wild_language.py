@@ -251,3 +251,73 @@ def test_packed_vectors_lie_in_constant_tables():
         }
     """).f(out, threads=1)
     assert out.tolist() == [11, 9]
+
+
+def test_vectors_built_in_two_ways_are_a_choice_s_alternatives():
+    out = torch.zeros(3)
+    library("""
+        kernel void f(device float* out, uint i [[thread_position_in_grid]]) {
+          const float2 v = i > 0 ? float2(out[0], i) : float2(7);
+          const uint3 u = i == 2 ? uint3(9) : uint3(1u, i, uint2(3).x);
+          out[i] = v.y + u.y;
+        }
+    """).f(out, threads=3)
+    assert out.tolist() == [7, 2, 11]
+
+
+def test_matrices_lie_in_constant_tables():
+    out = torch.zeros(4)
+    library("""
+        constant float2x2 elements = float2x2(1, 2, 3, 4);
+        constant float2x2 columns(float2(1, 2), float2(3, 4));
+        constexpr constant half4x4 identity(1.0h);
+        constant float3x3 rotations[2] = {float3x3(2), float3x3(3)};
+        kernel void f(device float* out) {
+          constexpr float2x2 local = float2x2(5, 6, 7, 8);
+          out[0] = elements[1][0] + local[1][1];
+          out[1] = columns[0][1];
+          out[2] = identity[3][3] + identity[3][2];
+          out[3] = (rotations[1] * float3(1, 2, 3)).z;
+        }
+    """).f(out, threads=1)
+    assert out.tolist() == [11, 2, 1, 9]
+
+
+def test_array_references_know_the_memory_they_refer_to():
+    out = torch.tensor([1.0, 2.0, 0.0, 0.0])
+    library("""
+        float sum(array_ref<device float> values) {
+          float total = 0;
+          for (size_t i = 0; i < values.size(); ++i) total += values[i];
+          return total;
+        }
+        template <typename T> float last(array_ref<T> values) { return values.back(); }
+        kernel void f(device float* out) {
+          array<float, 3> own = {5, 6, 7};
+          out[2] = sum(make_array_ref(out, 2));
+          out[3] = last(make_array_ref(own)) + last(make_array_ref(out, 3).slice(1, 2));
+        }
+    """).f(out, threads=1)
+    assert out.tolist() == [1, 2, 3, 10]
+
+
+def test_functions_call_themselves_and_are_called_through_pointers():
+    out = torch.tensor([1.0, -1.0])
+    library("""
+        int fibonacci(int n) { return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2); }
+        float once(float x) { return x; }
+        float twice(float x) { return 2 * x; }
+        kernel void f(device float* out, uint i [[thread_position_in_grid]]) {
+          float (*scale)(float) = out[i] > 0 ? once : twice;
+          out[i] = scale(fibonacci(10));
+        }
+    """).f(out, threads=2)
+    assert out.tolist() == [55, 110]
+
+
+def test_headers_of_features_that_are_not_used_may_be_included():
+    headers = ("texture", "raytracing", "graphics", "tensor", "imageblocks", "command_buffer")
+    includes = "".join(f"#include <metal_{name}>\n" for name in headers)
+    out = torch.zeros(1)
+    library(f"{includes}kernel void f(device float* out) {{ *out = 1; }}").f(out, threads=1)
+    assert out.item() == 1

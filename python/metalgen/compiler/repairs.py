@@ -132,7 +132,7 @@ REPAIRS = (
         is_local=True,
     ),
     Repair(
-        (re.compile(r"incompatible operand types \('.*__(?:global|local|constant).*'\)"),),
+        (re.compile(r"incompatible operand types \('.*__(?:global|local|constant|private).*'\)"),),
         load_choices,
         is_local=True,
     ),
