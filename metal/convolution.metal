@@ -81,7 +81,7 @@ struct ConvolutionWriter {
 // Implicit matrix product: weights (outputs x taps) times patches (taps x positions), a threadgroup
 // for each tile of (positions, outputs, image * groups + group).
 template <typename T, typename S, uint rows, uint columns, uint depth, uint down, uint across,
-          uint width>
+          uint width, uint matrices>
 kernel void convolution(
     device const T* x                [[buffer(0)]],
     device const T* weight           [[buffer(1)]],
@@ -93,13 +93,14 @@ kernel void convolution(
     uint thread_id                   [[thread_index_in_threadgroup]],
     uint simdgroup                   [[simdgroup_index_in_threadgroup]],
     uint lane                        [[thread_index_in_simdgroup]]) {
-  typedef Tiling<rows, columns, depth, down, across> Tiles;
+  typedef Tiling<S, rows, columns, depth, down, across, matrices> Tiles;
+  typedef typename Tiles::Stage Stage;
   static_assert(Tiles::threads % columns == 0, "a thread keeps to one column of the patches");
-  threadgroup vec<S, 4> left[Tiles::left_fours];
-  threadgroup vec<S, 4> right[Tiles::right_fours];
+  threadgroup vec<Stage, 4> left[Tiles::left_fours];
+  threadgroup vec<Stage, 4> right[Tiles::right_fours];
   threadgroup float scratch[Tiles::scratch_size];
-  threadgroup S* tile_w = (threadgroup S*)left;
-  threadgroup S* tile_x = (threadgroup S*)right;
+  threadgroup Stage* tile_w = (threadgroup Stage*)left;
+  threadgroup Stage* tile_x = (threadgroup Stage*)right;
 
   const uint group = tile.z % shape.groups;
   const uint taps = shape.channels * shape.kernel_height * shape.kernel_width;
@@ -116,10 +117,10 @@ kernel void convolution(
   for (uint k = 0; k < taps; k += depth) {
     load_tile<rows, depth, Tiles::threads, width>(tile_w, weights, first_output, k, thread_id);
     for (uint i = thread_id / columns; i < depth; i += Tiles::threads / columns) {
-      tile_x[i * Tiles::columns_pitch + column] = S(patches.at(k + i));
+      tile_x[i * Tiles::columns_pitch + column] = Stage(patches.at(k + i));
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);  // both tiles are complete
-    product.add(tile_w, false, tile_x, false);
+    add_step<Tiles>(product, tile_w, false, tile_x, false, lane);
     threadgroup_barrier(mem_flags::mem_threadgroup);  // both tiles have been read
   }
 

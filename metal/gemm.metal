@@ -53,7 +53,7 @@ struct GemmWriter {
 // One threadgroup for each tile of c, part of k and batch: (columns, rows, batch * parts).
 // Tiles of a and b are widened to S on their way into threadgroup memory.
 template <typename T, typename S, uint rows, uint columns, uint depth, uint down, uint across,
-          uint width>
+          uint width, uint matrices>
 kernel void gemm(device const T* a         [[buffer(0)]],
                  device const T* b         [[buffer(1)]],
                  device const T* bias      [[buffer(2), function_constant(is_whole_with_bias)]],
@@ -65,12 +65,13 @@ kernel void gemm(device const T* a         [[buffer(0)]],
                  uint thread_id            [[thread_index_in_threadgroup]],
                  uint simdgroup            [[simdgroup_index_in_threadgroup]],
                  uint lane                 [[thread_index_in_simdgroup]]) {
-  typedef Tiling<rows, columns, depth, down, across> Tiles;
-  threadgroup vec<S, 4> left[Tiles::left_fours];
-  threadgroup vec<S, 4> right[Tiles::right_fours];
+  typedef Tiling<S, rows, columns, depth, down, across, matrices> Tiles;
+  typedef typename Tiles::Stage Stage;
+  threadgroup vec<Stage, 4> left[Tiles::left_fours];
+  threadgroup vec<Stage, 4> right[Tiles::right_fours];
   threadgroup float scratch[Tiles::scratch_size];
-  threadgroup S* tile_a = (threadgroup S*)left;
-  threadgroup S* tile_b = (threadgroup S*)right;
+  threadgroup Stage* tile_a = (threadgroup Stage*)left;
+  threadgroup Stage* tile_b = (threadgroup Stage*)right;
 
   const uint splits = is_split ? (shape.k + shape.part - 1) / shape.part : 1;
   const uint batch = tile.z / splits;
@@ -92,13 +93,16 @@ kernel void gemm(device const T* a         [[buffer(0)]],
     } else {
       load_tile<rows, depth, Tiles::threads, width>(tile_a, lines_a, first_row, k, thread_id);
     }
-    if (b_transposed) {
+    if (b_transposed && !Tiles::matrices) {
+      load_tile_turned<columns, depth, Tiles::threads, width>(tile_b, lines_b, first_column, k,
+                                                              thread_id);
+    } else if (b_transposed) {
       load_tile<columns, depth, Tiles::threads, width>(tile_b, lines_b, first_column, k, thread_id);
     } else {
       load_tile<depth, columns, Tiles::threads, width>(tile_b, lines_b, k, first_column, thread_id);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);  // both tiles are complete
-    product.add(tile_a, a_transposed, tile_b, b_transposed);
+    add_step<Tiles>(product, tile_a, a_transposed, tile_b, b_transposed, lane);
     threadgroup_barrier(mem_flags::mem_threadgroup);  // both tiles have been read
   }
 

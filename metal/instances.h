@@ -2,15 +2,17 @@
 // from parameters.json by `python -m metalgen.ops.instances`; a test fails where it is stale.
 #pragma once
 
-// rows, columns, depth, down, across, width
+// rows, columns, depth, down, across, width, matrices
 #define for_each_gemm(instantiate, ...) \
-  instantiate(__VA_ARGS__, "64x64x16_2x2_v4", 64, 64, 16, 2, 2, 4) \
-  instantiate(__VA_ARGS__, "128x64x16_4x2_v4", 128, 64, 16, 4, 2, 4) \
-  instantiate(__VA_ARGS__, "64x64x32_2x2_v4", 64, 64, 32, 2, 2, 4) \
-  instantiate(__VA_ARGS__, "32x64x32_1x2_v4", 32, 64, 32, 1, 2, 4) \
-  instantiate(__VA_ARGS__, "32x32x32_2x2_v4", 32, 32, 32, 2, 2, 4) \
-  instantiate(__VA_ARGS__, "16x64x32_1x4_v4", 16, 64, 32, 1, 4, 4) \
-  instantiate(__VA_ARGS__, "64x64x16_2x2_v1", 64, 64, 16, 2, 2, 1)
+  instantiate(__VA_ARGS__, "64x64x16_2x2_v4_m1", 64, 64, 16, 2, 2, 4, 1) \
+  instantiate(__VA_ARGS__, "128x64x16_4x2_v4_m1", 128, 64, 16, 4, 2, 4, 1) \
+  instantiate(__VA_ARGS__, "64x64x32_2x2_v4_m1", 64, 64, 32, 2, 2, 4, 1) \
+  instantiate(__VA_ARGS__, "32x64x32_1x2_v4_m1", 32, 64, 32, 1, 2, 4, 1) \
+  instantiate(__VA_ARGS__, "32x32x32_2x2_v4_m1", 32, 32, 32, 2, 2, 4, 1) \
+  instantiate(__VA_ARGS__, "16x64x32_1x4_v4_m1", 16, 64, 32, 1, 4, 4, 1) \
+  instantiate(__VA_ARGS__, "64x64x16_2x2_v1_m1", 64, 64, 16, 2, 2, 1, 1) \
+  instantiate(__VA_ARGS__, "64x64x32_8x2_v4_m0", 64, 64, 32, 8, 2, 4, 0) \
+  instantiate(__VA_ARGS__, "32x64x32_4x2_v4_m0", 32, 64, 32, 4, 2, 4, 0)
 
 // rows
 #define for_each_gemv_rows(instantiate, ...) \
@@ -24,16 +26,18 @@
   instantiate(__VA_ARGS__, "s16", 16) \
   instantiate(__VA_ARGS__, "s4", 4)
 
-// rows, columns, depth, down, across, width
+// rows, columns, depth, down, across, width, matrices
 #define for_each_convolution(instantiate, ...) \
-  instantiate(__VA_ARGS__, "64x64x16_2x2_v4", 64, 64, 16, 2, 2, 4) \
-  instantiate(__VA_ARGS__, "32x64x16_1x2_v4", 32, 64, 16, 1, 2, 4) \
-  instantiate(__VA_ARGS__, "32x32x32_2x2_v4", 32, 32, 32, 2, 2, 4)
+  instantiate(__VA_ARGS__, "64x64x16_2x2_v4_m1", 64, 64, 16, 2, 2, 4, 1) \
+  instantiate(__VA_ARGS__, "32x64x16_1x2_v4_m1", 32, 64, 16, 1, 2, 4, 1) \
+  instantiate(__VA_ARGS__, "32x32x32_2x2_v4_m1", 32, 32, 32, 2, 2, 4, 1) \
+  instantiate(__VA_ARGS__, "64x64x16_8x2_v4_m0", 64, 64, 16, 8, 2, 4, 0)
 
-// rows, columns, depth, down, across, width
+// rows, columns, depth, down, across, width, matrices
 #define for_each_quantized_gemm(instantiate, ...) \
-  instantiate(__VA_ARGS__, "64x64x16_2x2_v4", 64, 64, 16, 2, 2, 4) \
-  instantiate(__VA_ARGS__, "32x32x32_2x2_v4", 32, 32, 32, 2, 2, 4)
+  instantiate(__VA_ARGS__, "64x64x16_2x2_v4_m1", 64, 64, 16, 2, 2, 4, 1) \
+  instantiate(__VA_ARGS__, "32x32x32_2x2_v4_m1", 32, 32, 32, 2, 2, 4, 1) \
+  instantiate(__VA_ARGS__, "32x64x32_4x2_v4_m0", 32, 64, 32, 4, 2, 4, 0)
 
 // outputs
 #define for_each_quantized_gemv(instantiate, ...) \

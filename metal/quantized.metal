@@ -68,21 +68,27 @@ kernel void quantized_gemv(
 }
 
 // Copies `lines` rows of `length` weights to threadgroup memory at full width, zeros beyond the
-// matrix.
-template <uint bits, uint lines, uint length, uint threads, typename S, typename T>
+// matrix; `turned` makes columns of them.
+template <bool turned, uint bits, uint lines, uint length, uint threads, typename S, typename T>
 static void load_weights(threadgroup S* tile, device const uchar* weight, device const T* scales,
                          device const T* offsets, constant QuantizedShape& shape, uint first_row,
                          uint first, uint thread_id) {
   const uint groups = shape.k / shape.group;
   for (uint i = thread_id; i < lines * (length / 4); i += threads) {
-    const uint row = first_row + i / (length / 4), k = first + i % (length / 4) * 4;
+    const uint line = turned ? i % lines : i / (length / 4);
+    const uint at = turned ? i / lines * 4 : i % (length / 4) * 4;
+    const uint row = first_row + line, k = first + at;
     vec<S, 4> four = vec<S, 4>(0);
     if (row < shape.n && k < shape.k) {
       const size_t shared = size_t(row) * groups + k / shape.group;
       const float4 q = unpack_four<bits>(weight + size_t(row) * (shape.k * bits / 8), k);
       four = vec<S, 4>(q * float(scales[shared]) + float(offsets[shared]));
     }
-    *(threadgroup vec<S, 4>*)(tile + i / (length / 4) * (length + 4) + i % (length / 4) * 4) = four;
+    if (turned) {
+      for (uint j = 0; j < 4; ++j) tile[(at + j) * (lines + 4) + line] = four[j];
+    } else {
+      *(threadgroup vec<S, 4>*)(tile + line * (length + 4) + at) = four;
+    }
   }
 }
 
@@ -102,7 +108,7 @@ struct QuantizedWriter {
 // Many rows of x: as gemm, weights widened on their way into threadgroup memory. Threadgroups:
 // tiles of (n, m).
 template <typename T, typename S, uint bits, uint rows, uint columns, uint depth, uint down,
-          uint across, uint width>
+          uint across, uint width, uint matrices>
 kernel void quantized_gemm(
     device const T* x              [[buffer(0)]],
     device const uchar* weight     [[buffer(1)]],
@@ -116,12 +122,13 @@ kernel void quantized_gemm(
     uint thread_id                 [[thread_index_in_threadgroup]],
     uint simdgroup                 [[simdgroup_index_in_threadgroup]],
     uint lane                      [[thread_index_in_simdgroup]]) {
-  typedef Tiling<rows, columns, depth, down, across> Tiles;
-  threadgroup vec<S, 4> left[Tiles::left_fours];
-  threadgroup vec<S, 4> right[Tiles::right_fours];
+  typedef Tiling<S, rows, columns, depth, down, across, matrices> Tiles;
+  typedef typename Tiles::Stage Stage;
+  threadgroup vec<Stage, 4> left[Tiles::left_fours];
+  threadgroup vec<Stage, 4> right[Tiles::right_fours];
   threadgroup float scratch[Tiles::scratch_size];
-  threadgroup S* tile_x = (threadgroup S*)left;
-  threadgroup S* tile_w = (threadgroup S*)right;
+  threadgroup Stage* tile_x = (threadgroup Stage*)left;
+  threadgroup Stage* tile_w = (threadgroup Stage*)right;
   const uint first_row = tile.y * rows, first_column = tile.x * columns;
   const Lines<T> lines = {x, shape.k, shape.m, shape.k};
 
@@ -129,10 +136,10 @@ kernel void quantized_gemm(
   product.begin(simdgroup);
   for (uint k = 0; k < shape.k; k += depth) {
     load_tile<rows, depth, Tiles::threads, width>(tile_x, lines, first_row, k, thread_id);
-    load_weights<bits, columns, depth, Tiles::threads>(tile_w, weight, scales, offsets, shape,
-                                                       first_column, k, thread_id);
+    load_weights<!Tiles::matrices, bits, columns, depth, Tiles::threads>(
+        tile_w, weight, scales, offsets, shape, first_column, k, thread_id);
     threadgroup_barrier(mem_flags::mem_threadgroup);  // both tiles are complete
-    product.add(tile_x, false, tile_w, true);
+    add_step<Tiles>(product, tile_x, false, tile_w, true, lane);
     threadgroup_barrier(mem_flags::mem_threadgroup);  // both tiles have been read
   }
   const Epilogue<T> epilogue = {bias, residual, has_bias, has_residual, shape.activation};

@@ -3,10 +3,14 @@
 #include <metal_stdlib>
 
 // A threadgroup computes rows x columns results, `depth` terms at a time; its down x across
-// SIMD-groups hold equal parts of them as 8 x 8 matrices. parameters.json lists the tilings that
-// are compiled.
-template <uint rows_, uint columns_, uint depth_, uint down_, uint across_>
+// SIMD-groups hold equal parts of them, as 8 x 8 matrices or a column to each lane. Tiles are of
+// type S_ in threadgroup memory. parameters.json lists the tilings that are compiled.
+template <typename S_, uint rows_, uint columns_, uint depth_, uint down_, uint across_,
+          uint matrices_>
 struct Tiling {
+  static constant constexpr bool matrices = matrices_ != 0;
+  // Without matrices elements are used one by one: they are widened once, on their way in.
+  typedef metal::conditional_t<matrices_ != 0, S_, float> Stage;
   static constant constexpr uint rows = rows_;
   static constant constexpr uint columns = columns_;
   static constant constexpr uint depth = depth_;
@@ -29,8 +33,8 @@ struct Tiling {
       (columns_ * depth_pitch > depth_ * columns_pitch ? columns_ * depth_pitch
                                                        : depth_ * columns_pitch) /
       4;
-  static constant constexpr uint scratch_size =
-      simdgroups * 8 * part_columns;  // floats, for store_product
+  // Floats for Product::store.
+  static constant constexpr uint scratch_size = matrices_ != 0 ? simdgroups * 8 * part_columns : 1;
 };
 
 // A matrix in memory whose lines are contiguous: element i of line l is at l * pitch + i.
@@ -63,9 +67,27 @@ static void load_tile(threadgroup S* tile, Lines<T> matrix, uint line, uint at, 
   }
 }
 
+// As load_tile, but lines become columns in threadgroup memory.
+template <uint lines, uint length, uint threads, uint width, typename S, typename T>
+static void load_tile_turned(threadgroup S* tile, Lines<T> matrix, uint line, uint at,
+                             uint thread_id) {
+  for (uint i = thread_id; i < lines * (length / width); i += threads) {
+    const uint y = line + i % lines, x = at + i / lines * width;
+    device const T* source = matrix.start + size_t(y) * matrix.pitch + x;
+    threadgroup S* target = tile + i / lines * width * (lines + 4) + i % lines;
+    for (uint j = 0; j < width; ++j) {
+      target[j * (lines + 4)] =
+          y < matrix.count && x + j < matrix.length ? S(source[j]) : S(0.0f);
+    }
+  }
+}
+
 // One SIMD-group's part of a threadgroup's tile of results.
+template <typename Tiles, bool matrices = Tiles::matrices>
+struct Product;
+
 template <typename Tiles>
-struct Product {
+struct Product<Tiles, true> {
   metal::simdgroup_float8x8 sums[Tiles::row_fragments][Tiles::column_fragments];
   uint row, column;  // where the part begins in the tile
 
@@ -128,3 +150,56 @@ struct Product {
     }
   }
 };
+
+// The same where a lane has whole columns of the part and adds them up one by one: what devices do
+// best that have wide vectors and no SIMD-group matrices, such as the software device.
+template <typename Tiles>
+struct Product<Tiles, false> {
+  static constant constexpr uint lane_columns = Tiles::part_columns / 32;
+  float sums[Tiles::part_rows][lane_columns];
+  uint row, column;  // where the part begins in the tile
+
+  void begin(uint simdgroup) thread {
+    row = simdgroup / Tiles::across * Tiles::part_rows;
+    column = simdgroup % Tiles::across * Tiles::part_columns;
+    for (uint i = 0; i < Tiles::part_rows; ++i) {
+      for (uint j = 0; j < lane_columns; ++j) sums[i][j] = 0.0f;
+    }
+  }
+
+  // As above; the right tile must lie as depth x columns.
+  void add(threadgroup const float* left, bool left_transposed, threadgroup const float* right,
+           uint lane) thread {
+    for (uint k = 0; k < Tiles::depth; ++k) {
+      float b[lane_columns];
+      for (uint j = 0; j < lane_columns; ++j) {
+        b[j] = right[k * Tiles::columns_pitch + column + j * 32 + lane];
+      }
+      for (uint i = 0; i < Tiles::part_rows; ++i) {
+        const float a = left_transposed ? left[k * Tiles::rows_pitch + row + i]
+                                        : left[(row + i) * Tiles::depth_pitch + k];
+        for (uint j = 0; j < lane_columns; ++j) sums[i][j] = metal::fma(a, b[j], sums[i][j]);
+      }
+    }
+  }
+
+  template <typename Write>
+  void store(threadgroup float*, uint, uint lane, Write write) thread {
+    for (uint i = 0; i < Tiles::part_rows; ++i) {
+      for (uint j = 0; j < lane_columns; ++j) write(row + i, column + j * 32 + lane, sums[i][j]);
+    }
+  }
+};
+
+// Adds a step's tiles, whichever way the product is held.
+template <typename Tiles>
+static void add_step(thread Product<Tiles, true>& product,
+                     threadgroup const typename Tiles::Stage* left, bool left_transposed,
+                     threadgroup const typename Tiles::Stage* right, bool right_transposed, uint) {
+  product.add(left, left_transposed, right, right_transposed);
+}
+template <typename Tiles>
+static void add_step(thread Product<Tiles, false>& product, threadgroup const float* left,
+                     bool left_transposed, threadgroup const float* right, bool, uint lane) {
+  product.add(left, left_transposed, right, lane);
+}

@@ -162,7 +162,7 @@ def test_wrong_requests_are_refused(call, message):
 def test_split_sums_are_joined_with_bias_and_residual():
     a, b = torch.randn(2, 9, 300), torch.randn(300, 11)
     bias, residual = torch.randn(11), torch.randn(2, 9, 11)
-    with forced("gemm", "64x64x16_2x2_v4_k8"):
+    with forced("gemm", "64x64x16_2x2_v4_m1_k8"):
         found = ops.fused_gemm(a, b, bias, "relu", residual)
     expected = (a.double() @ b.double() + bias).relu() + residual
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)

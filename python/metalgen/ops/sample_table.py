@@ -159,7 +159,7 @@ def _attention() -> Iterator[Sample]:
     yield attention((1, 2, 2, 40, 40, 32), causal=True)
     yield attention((1, 2, 1, 33, 65, 80), G((33, 65), values="bool"), layout="transposed")
     yield attention((2, 2, 2, 9, 40, 64), G((2, 1, 9, 40)), layout="sliced", scale=0.3)
-    yield attention((1, 2, 2, 9, 9, 64), G((2, 1, 9)), causal=True)
+    yield attention((1, 2, 2, 3, 9, 64), G((2, 1, 9)), causal=True)
     yield attention((2, 4, 1, 1, 45, 128), G((2, 1, 1, 45), values="bool"))
     yield attention((1, 2, 2, 3, 70, 200), causal=True)
     yield attention((1, 2, 2, 0, 5, 16))
