@@ -4,8 +4,8 @@
 
 PoCL runs what stands in opencl/, line for line what metal/ has; where the kernel is MLX's or one
 of metalgen's own, PoCL has the same algorithm without SIMD-group operations, which it lacks. With
-Apple's metallib out of the mlx-metal wheel its kernels are measured too. `first` is a kernel's
-first call ever, translation and all.
+Apple's metallib out of the mlx-metal wheel its kernels are measured too. `first` is the CPU time
+of a kernel's first call ever, translation and all.
 """
 
 from __future__ import annotations
@@ -146,6 +146,12 @@ def attention(device: Device | None, mlx: MlxKernels | None) -> Iterator[Workloa
     yield Workload("sdpa 1×8×1024×64, one to one", ours, eager, opencl)
 
 
+def warm_up() -> None:
+    """Loads LLVM and what the software device compiles once for all kernels."""
+    x = torch.zeros(31)
+    compiled("silu").silu(x, x, group_size=31)
+
+
 def workloads(device: Device | None, mlx: MlxKernels | None) -> Iterator[Workload]:
     yield from elementwise(device)
     for family in (softmax, norm, gemm, convolution, attention):
@@ -169,6 +175,7 @@ def main() -> None:
     mlx = MlxKernels.open(options.metallib) if options.metallib else None
     with tempfile.TemporaryDirectory() as cache:
         os.environ["METALGEN_CACHE_DIR"] = cache
+        warm_up()
         for workload in workloads(device, mlx):
             if options.only in workload.name:
                 print(line(workload.name, measure(workload)), flush=True)
