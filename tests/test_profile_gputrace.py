@@ -1,14 +1,24 @@
 """Captures on a Mac, as far as can be tested elsewhere: scripts, arguments, what goes wrong."""
 
+import os
 import stat
 import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from metalgen.errors import ToolchainError, UnsupportedError
-from metalgen.profile.gputrace import capture, capture_environment, require_capture
+from metalgen.profile import Profile
+from metalgen.profile.gputrace import (
+    capture,
+    capture_environment,
+    capture_folder,
+    require_capture,
+)
+from metalgen.profile.on_a_mac import with_capture
 from metalgen.profile.xcode import VIEWS, quoted, screenshots, script
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -91,40 +101,61 @@ def test_without_osascript_there_are_no_pictures():
         screenshots(Path("run.gputrace"), osascript="/nowhere/osascript")
 
 
-def test_a_capture_needs_a_mac_and_a_process_that_may():
+def test_a_capture_needs_a_mac_and_a_process_that_may(monkeypatch):
     with pytest.raises(UnsupportedError, match="needs a Mac"):
-        require_capture("linux", {})
+        require_capture({})
+    monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(UnsupportedError, match="MTL_CAPTURE_ENABLED=1"):
-        require_capture("darwin", {})
-    require_capture("darwin", capture_environment({}))
+        require_capture({})
+    require_capture(capture_environment({}))
     assert capture_environment({"A": "b"}) == {"A": "b", "MTL_CAPTURE_ENABLED": "1"}
+    assert capture_folder({}) is None
+    assert capture_folder({"METALGEN_CAPTURE": "traces"}) == Path("traces")
 
 
 @pytest.fixture
-def on_a_mac(monkeypatch):
-    monkeypatch.setattr("metalgen.profile.gputrace.require_capture", lambda: None)
+def on_a_mac(monkeypatch, tmp_path):
+    """A process that may capture, as far as torch and Metal need not be there."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setenv("MTL_CAPTURE_ENABLED", "1")
     monkeypatch.setattr(torch.mps, "synchronize", lambda: None)
+    monkeypatch.chdir(tmp_path)
 
 
 def test_a_capture_is_taken_around_the_work(on_a_mac, monkeypatch, tmp_path):
-    """torch's own capture is stood in for: it writes the folder that Metal would."""
-    from contextlib import contextmanager
-
     done = []
-
-    @contextmanager
-    def metal_capture(name):
-        done.append("begin")
-        yield
-        done.append("end")
-        Path(f"0000-{name}.gputrace").mkdir()  # as libtorch_cpu.dylib has it
-
-    monkeypatch.setattr(torch.mps.profiler, "metal_capture", metal_capture)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.mps.profiler, "metal_capture", metal_capture(done))
     trace = capture(tmp_path / "runs" / "one.gputrace", lambda: done.append("work"))
     assert done == ["begin", "work", "end"]
     assert trace.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def metal_capture(done):
+    """In place of torch's: makes the folder that Metal would, named as libtorch_cpu.dylib does."""
+
+    @contextmanager
+    def captured(name):
+        done.append("begin")
+        yield
+        done.append("end")
+        Path(f"0000-{name}.gputrace").mkdir()
+
+    return captured
+
+
+def test_a_profile_gets_xcodes_pictures_or_the_reason_why_not(on_a_mac, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.mps.profiler, "metal_capture", metal_capture([]))
+    stand_in(tmp_path, TAKES_PICTURES.replace("SCRIPT", f"'{tmp_path}/script'"))
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    found = with_capture(Profile("text\n"), lambda: None, tmp_path / "kept")
+    assert [p.name for p in found.pictures] == [f"xcode-{view.name}" for view in VIEWS]
+    assert "Xcode's views of a capture" in found.text
+    assert (tmp_path / "kept" / "candidate.gputrace").is_dir()
+    stand_in(tmp_path, "echo 'no window shows the trace (1001)' >&2; exit 1")
+    without = with_capture(Profile("text\n"), lambda: None, tmp_path / "kept")
+    assert without.pictures == ()
+    assert "No pictures from Xcode: Xcode cannot be driven" in without.text
 
 
 def test_a_capture_that_fails_is_one_line(on_a_mac, monkeypatch, tmp_path):

@@ -67,11 +67,9 @@ def profile(
             return
         found = profile_sources.of_plan(candidate, plan, size or [], chip)
     else:
+        if capture:
+            _capture_into(out or Path("profile"))
         found = _of_candidate(candidate, problem, chip)
-    if capture:
-        from metalgen.cli.profile_capture import with_capture
-
-        found = with_capture(found, candidate, problem, out or Path("profile"))
     _finish(found, out, as_json)
 
 
@@ -93,6 +91,16 @@ def _of_candidate(path: Path, problem: Path | None, chip: str | None) -> Profile
         opened = evaluator.open(problem or problem_of(path))
         found: Profile = evaluator.profile(opened, kept, metallib)
     return found
+
+
+def _capture_into(folder: Path) -> None:
+    """Have the process that profiles capture too: Metal wants to be told before it starts."""
+    from metalgen.profile.gputrace import FOLDER, capture_environment, require_capture
+
+    environment = capture_environment()
+    require_capture(environment)
+    os.environ.update(environment)
+    os.environ[FOLDER] = str(folder.absolute())
 
 
 def _finish(found: Profile, out: Path | None, as_json: bool) -> None:

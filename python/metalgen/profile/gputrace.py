@@ -17,6 +17,7 @@ import torch
 from metalgen.errors import ToolchainError, UnsupportedError
 
 VARIABLE = "MTL_CAPTURE_ENABLED"
+FOLDER = "METALGEN_CAPTURE"  # where profiles keep a capture; none is made where it is not set
 
 
 def capture_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -24,11 +25,9 @@ def capture_environment(environment: Mapping[str, str] = os.environ) -> dict[str
     return {**environment, VARIABLE: "1"}
 
 
-def require_capture(
-    platform: str = sys.platform, environment: Mapping[str, str] = os.environ
-) -> None:
+def require_capture(environment: Mapping[str, str] = os.environ) -> None:
     """Raise UnsupportedError, with the remedy, where this process cannot capture."""
-    if platform != "darwin":
+    if sys.platform != "darwin":
         raise UnsupportedError("not supported: a capture of the GPU, which needs a Mac")
     if environment.get(VARIABLE) != "1":
         raise UnsupportedError(
@@ -39,6 +38,12 @@ def require_capture(
         raise UnsupportedError(
             f"not supported: a capture with torch {torch.__version__}; install torch 2.6 or later"
         )
+
+
+def capture_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Where a profile's capture is to be kept; None where none is wanted."""
+    asked = environment.get(FOLDER)
+    return Path(asked) if asked else None
 
 
 def capture(trace: Path, work: Callable[[], object]) -> Path:

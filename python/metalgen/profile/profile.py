@@ -21,6 +21,8 @@ from metalgen.profile.counted import counted_figures
 from metalgen.profile.estimate import static_figures
 from metalgen.profile.figures import DispatchFigures
 from metalgen.profile.findings import Finding, findings
+from metalgen.profile.gputrace import capture_folder
+from metalgen.profile.on_a_mac import on_the_gpu, with_capture
 from metalgen.proposers.prompts import Picture
 
 # Counting takes about 100 ns for each access of a SIMD-group.
@@ -105,15 +107,19 @@ def profile_candidate(
 
     Its kernels are run once on the software device, counting; where that would take too long the
     figures are told from AIR. `chip` is whom to predict for, by default this Mac's or
-    METALGEN_CHIP. Raises what running the plan would raise. `source` is not looked at: a capture
-    on a Mac refers to it.
+    METALGEN_CHIP. On a Mac METALGEN_CAPTURE names a folder for a capture, whose pictures are added.
+    Raises what running the plan would raise. `source` is what a capture shows.
     """
     inputs = {n: _on_cpu(v) for n, v in problem.named_inputs().items()}
     parameters = {n: v.detach().cpu() for n, v in problem.named_parameters().items()}
     known = find_chip(chip) if isinstance(chip, str) else chip
     if known is None:
         known = default_chip(open_device("mps").name if device.type == "mps" else "")
-    return render(profile_data(plan, metallib, inputs, parameters, known))
+    found = render(profile_data(plan, metallib, inputs, parameters, known))
+    folder = capture_folder()
+    if folder is None or device.type != "mps":
+        return found
+    return with_capture(found, on_the_gpu(problem, plan, metallib), folder)
 
 
 def profile_data(
