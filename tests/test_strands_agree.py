@@ -24,3 +24,14 @@ def test_both_ways_of_running_a_kernel_agree(source, geometry):
     one_by_one = run(metallib, "thread", x, geometry)
     together = run(metallib, "simdgroup", x, geometry)
     assert torch.equal(together, one_by_one), source
+
+
+def test_signed_quotients_of_lanes_that_do_not_start_at_a_multiple():
+    source = """
+        kernel void f(device int* y [[buffer(0)]], uint lane [[thread_index_in_simdgroup]]) {
+          y[lane] = (int(lane) + 21) % 32 + 100 * ((int(lane) + 21) / 32);
+        }
+    """
+    y = torch.zeros(32, dtype=torch.int32)
+    load_metallib(compile_source(source)).f(y, threads=32)
+    assert y.tolist() == [(lane + 21) % 32 + 100 * ((lane + 21) // 32) for lane in range(32)]

@@ -89,7 +89,8 @@ def _within_blocks(
 
 
 def _divides(block: int, pattern: Pattern) -> bool:
-    return pattern.divisor % block == 0
+    divisor = pattern.divisor if pattern.base is None else power_of_two(pattern.base)
+    return divisor % block == 0
 
 
 def _from_values(values: Sequence[int], bits: int) -> Pattern:
