@@ -37,7 +37,7 @@
 #define for_each_quantized_gemm(instantiate, ...) \
   instantiate(__VA_ARGS__, "64x64x16_2x2_v4_m1", 64, 64, 16, 2, 2, 4, 1) \
   instantiate(__VA_ARGS__, "32x32x32_2x2_v4_m1", 32, 32, 32, 2, 2, 4, 1) \
-  instantiate(__VA_ARGS__, "32x64x32_4x2_v4_m0", 32, 64, 32, 4, 2, 4, 0)
+  instantiate(__VA_ARGS__, "64x64x32_8x2_v4_m0", 64, 64, 32, 8, 2, 4, 0)
 
 // outputs
 #define for_each_quantized_gemv(instantiate, ...) \
