@@ -66,7 +66,8 @@ class ProfileData:
     @property
     def findings(self) -> list[Finding]:
         """What stands out."""
-        return findings([(row.figures, row.estimate) for row in self.rows])
+        each_call = [row for row in self.rows if not row.figures.launch.is_once]
+        return findings([(row.figures, row.estimate) for row in each_call])
 
 
 @dataclass(frozen=True, slots=True)
