@@ -7,6 +7,7 @@ from collections.abc import Callable
 from metalgen import _core
 from metalgen.air import Metallib
 from metalgen.library import Library
+from metalgen.software import Variant
 
 Progress = Callable[[str, str], None]
 
@@ -27,7 +28,7 @@ class WatchedLibrary(Library):
         self._told(step, detail)
 
     def _translate(
-        self, kernel: str, constants: list[_core.FunctionConstant], variant: str
+        self, kernel: str, constants: list[_core.FunctionConstant], variant: Variant
     ) -> _core.NativeKernel:
         self._told("translate", kernel)
         try:
