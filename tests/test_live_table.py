@@ -173,23 +173,14 @@ def test_control_c_ends_a_study_cleanly_and_says_how_to_go_on(tmp_path):
             kept = len(run.attempts())
             assert kept >= 1
             assert run.info.ended is None
-        done = metalgen("resume", "run", "--max-tokens", "1", "--json", cwd=tmp_path)
+        done = metalgen("resume", "run", "--max-tokens", "1", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert len(server.requests) == before  # the budget is used up: nothing was asked
     with open_run(tmp_path / "run") as run:
         assert len(run.attempts()) >= kept
-
-
-def test_without_a_terminal_there_are_lines(tmp_path):
-    problems = tmp_path / "problems"
-    problems.mkdir()
-    write_problem(problems, ADD, "one.py")
-    write_problem(problems, ADD, "two.py")
-    with chat_server(completion(add_reply())) as server:
-        done = metalgen("bench", "problems", "--model", "m", "--base-url", server.url, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    # Without a terminal there are lines, and nothing of the table's.
     lines = done.stdout.splitlines()
-    assert lines[0] == "2 problems, 2 jobs"
-    assert any(line.startswith("one, m: accepted: ") for line in lines)
+    assert lines[0] == f"going on after {kept} attempts"
+    assert any(line.startswith("one, slow: stopped: the budget is used up") for line in lines)
+    assert lines[-1] == "not finished; to go on: metalgen resume run"
     assert "\x1b" not in done.stdout
-    assert lines[-1] == "kept in runs/bench-problems"

@@ -11,7 +11,9 @@ from chat_server import chat_server, completion, failure
 from command_line import metalgen
 from problem_files import ADD, add_reply, write_problem
 from study_runs import run_study
+from typer.testing import CliRunner
 
+from metalgen.cli.app import make_app
 from metalgen.errors import RunError
 from metalgen.generation import Limits, Means, conduct
 from metalgen.generation.evaluators import LocalEvaluators
@@ -140,9 +142,10 @@ def test_the_command_line_replays_offline_without_a_key(run, tmp_path):
         ([], 2, "Missing argument"),
     ],
 )
-def test_wrong_use_of_replays_is_said(tmp_path, options, code, message):
-    done = metalgen("generate", *options, cwd=tmp_path)
-    assert done.returncode == code
+def test_wrong_use_of_replays_is_said(options, code, message):
+    command = ["generate", *options]
+    done = CliRunner().invoke(make_app(command), command)
+    assert done.exit_code == code
     assert message in done.stderr
 
 

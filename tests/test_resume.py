@@ -15,7 +15,9 @@ from chat_server import chat_server, completion, failure
 from command_line import metalgen
 from problem_files import ADD, SCALE, add_reply, write_problem
 from study_runs import go_on, run_study
+from typer.testing import CliRunner
 
+from metalgen.cli.app import make_app
 from metalgen.errors import RunError
 from metalgen.generation import Budget, Limits
 from metalgen.generation.evaluators import LocalEvaluators
@@ -205,7 +207,7 @@ def test_what_cannot_be_gone_on_with_is_refused_in_one_line(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_runs_are_listed_with_what_came_of_them(evaluators, problem, tmp_path):
+def test_runs_are_listed_with_what_came_of_them(evaluators, problem, tmp_path, monkeypatch):
     runs = tmp_path / "runs"
     run_study(evaluators, problem, ScriptedProposer((add_reply(),)), out=runs / "right")
     with chat_server(completion(IDLE)) as server:
@@ -213,14 +215,15 @@ def test_runs_are_listed_with_what_came_of_them(evaluators, problem, tmp_path):
         run_study(evaluators, problem, proposer, out=runs / "early", budget=Budget(tokens=1))
     (runs / "broken").mkdir()
     (runs / "broken" / "run.sqlite").write_bytes(b"x" * 5000)
-    listed = json.loads(metalgen("runs", "--json", cwd=tmp_path).stdout)
+    monkeypatch.chdir(tmp_path)
+    listed = json.loads(CliRunner().invoke(make_app(["runs"]), ["runs", "--json"]).stdout)
     by_name = {entry.get("folder"): entry for entry in listed}
     assert by_name["runs/right"]["finished"]
     assert by_name["runs/right"]["accepted"] == 1
     assert not by_name["runs/early"]["finished"]
     assert by_name["runs/early"]["attempts"] == 1
     assert "is damaged" in by_name[None]["error"]
-    shown = metalgen("runs", cwd=tmp_path).stdout
+    shown = CliRunner(env={"COLUMNS": "200"}).invoke(make_app(["runs"]), ["runs"]).stdout
     assert "0 of 1 jobs" in shown
     assert "to go on with one that is not finished: metalgen resume RUN" in shown
 

@@ -8,10 +8,11 @@ import time
 
 import pytest
 from chat_server import chat_server, completion
-from command_line import metalgen
 from problem_files import ADD, add_reply, write_problem
 from study_runs import run_study
+from typer.testing import CliRunner
 
+from metalgen.cli.app import make_app
 from metalgen.generation import Limits
 from metalgen.generation.evaluators import LocalEvaluators
 from metalgen.proposers.openai import OpenAIProposer
@@ -173,14 +174,14 @@ def test_a_profile_becomes_hints_before_the_next_round(evaluators, problem, tmp_
         assert all(run.artefact(first.artefacts[n]).startswith(b"\x89PNG") for n in pictures)
 
 
-def test_the_command_line_shows_who_won(tmp_path):
+def test_the_command_line_shows_who_won(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     write_problem(tmp_path, ADD, "add.py")
     (tmp_path / "slow").mkdir()
     (tmp_path / "slow" / "0.md").write_text(SLOW)
-    done = metalgen(
-        "generate", "add.py", "--swarm", "scripted:slow,builtin", "--out", "run", cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
+    command = ["generate", "add.py", "--swarm", "scripted:slow,builtin", "--out", "run"]
+    done = CliRunner().invoke(make_app(command), command)
+    assert done.exit_code == 0, done.stderr
     lines = [line.split("│") for line in done.stdout.splitlines() if "│" in line]
     shown = {cells[0].strip(): cells[3].strip() for cells in lines}
     assert set(shown) >= {"scripted", "builtin"}

@@ -62,6 +62,7 @@ class LiveTable:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._cells: dict[Job, _Cell] = {}
+        self._is_over = False
         self._turn = threading.Lock()  # steps come from other threads
         self._live = Live(console=console, get_renderable=self.table, refresh_per_second=4)
 
@@ -70,6 +71,7 @@ class LiveTable:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_over = True  # what stays on the screen is the whole table
         self._live.stop()
 
     def began(self, jobs: Sequence[Job], kept: Sequence[AttemptRow]) -> None:
@@ -154,7 +156,7 @@ class LiveTable:
         """The problems that the terminal has room for: under way first, then the last done."""
         problems = list(dict.fromkeys(job.problem for job in self._cells))
         room = max(3, (self.console.height - _LINES_BESIDE) // lines)
-        if len(problems) <= room:
+        if self._is_over or len(problems) <= room:
             return problems
         rank = {"working": 0, "done": 1, "waiting": 2}
         best = dict.fromkeys(problems, 2)

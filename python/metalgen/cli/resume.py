@@ -33,6 +33,10 @@ def resume(
     """
     from dataclasses import replace
 
+    from metalgen.runs.database import file_of
+
+    file_of(run)  # a wrong path is told of at once: what follows takes seconds to import
+
     from metalgen.cli.sitting import Sitting
     from metalgen.generation import Budget, Means
     from metalgen.generation.study import with_budget
