@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from metalgen import _core
 from metalgen.air import Metallib
 from metalgen.library import Library
+
+if TYPE_CHECKING:
+    from metalgen.software import Variant
 from metalgen.software import Variant
 
 Progress = Callable[[str, str], None]
