@@ -15,6 +15,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.fx import GraphModule
 
 from metalgen.errors import MetalgenError, UnsupportedError
+from metalgen.optimize.flops import flops
 from metalgen.optimize.partition import PREFIX, calls, is_random, operator_name, partition
 from metalgen.optimize.race import race
 from metalgen.optimize.region import Policy, Region
@@ -112,6 +113,7 @@ class _Build:
         """The graph with its regions in place, to be called with a list that it empties."""
         parameters = _parameters(module)
         self.is_pure = _mutates_nothing() and not any(map(is_random, module.graph.nodes))
+        self.graph.flops = flops(module.graph.nodes)
         split = partition(module)
         self.graph.left = split.left
         for name, child in list(split.module.named_children()):
@@ -127,7 +129,7 @@ class _Build:
         return run
 
     def _region(self, name: str, module: GraphModule, parameters: set[str]) -> nn.Module:
-        report = RegionReport(name, _operators(module))
+        report = RegionReport(name, _operators(module), flops=flops(module.graph.nodes))
         self.graph.regions.append(report)
         try:
             plan = plan_region(module, parameters)

@@ -18,6 +18,7 @@ class RegionReport:
     name: str
     operators: tuple[str, ...]
     kernels: int = 0
+    flops: int = 0
     choice: Choice = "undecided"
     reason: str = "not called yet"
     metal_us: float | None = None
@@ -34,10 +35,23 @@ class GraphReport:
 
     regions: list[RegionReport] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
+    flops: int = 0  # of all operators, in regions or not, as torch.utils.flop_counter counts
     choice: Literal["mixed", "eager"] = "mixed"
     reason: str = "regions are chosen one by one"
     compiled_us: float | None = None
     eager_us: float | None = None
+
+    @property
+    def in_metal(self) -> list[RegionReport]:
+        """The regions whose kernels run."""
+        if self.choice == "eager":
+            return []
+        return [region for region in self.regions if region.choice == "metal"]
+
+    @property
+    def operators(self) -> int:
+        """How many operators ATen would run, views included."""
+        return len(self.left) + sum(len(region.operators) for region in self.regions)
 
 
 @dataclass
@@ -53,11 +67,38 @@ class Report:
         """The regions of all graphs."""
         return [region for graph in self.graphs for region in graph.regions]
 
+    @property
+    def flops_share(self) -> float:
+        """Of the floating-point operations that are counted, those in Metal; 1 without any."""
+        done = sum(region.flops for graph in self.graphs for region in graph.in_metal)
+        return done / total if (total := sum(graph.flops for graph in self.graphs)) else 1.0
+
+    @property
+    def operators_share(self) -> float:
+        """Of the operators, those that Metal kernels compute."""
+        done = sum(len(region.operators) for graph in self.graphs for region in graph.in_metal)
+        return done / total if (total := sum(graph.operators for graph in self.graphs)) else 1.0
+
+    @property
+    def launches(self) -> tuple[int, int]:
+        """Operators before fusion; kernels, and operators left to ATen, after it."""
+        before = sum(graph.operators for graph in self.graphs)
+        after = before
+        for region in (region for graph in self.graphs for region in graph.in_metal):
+            after += region.kernels - len(region.operators)
+        return before, after
+
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
         yield f"policy {self.policy}, {self.compilations} Metal compilations"
+        if self.graphs:
+            before, after = self.launches
+            yield (
+                f"in Metal: {self.flops_share:.1%} of the FLOPs, {self.operators_share:.1%} of the "
+                f"operators; {before} operators became {after} launches"
+            )
         if not self.graphs:
             yield "torch.compile captured no graph: it was not called, or Dynamo leaves it to eager"
         for number, graph in enumerate(self.graphs):

@@ -1,0 +1,1 @@
+"""Whole models with random weights: what `metalgen.optimize_for_metal` is tried on."""
