@@ -74,7 +74,7 @@ class _Model(_Frozen):
     cores: Cores
     clock_mhz: Number | None
     bandwidth: Number | None
-    bandwidth_of: dict[int, float | None] = {}
+    bandwidth_of: dict[int, Number | None] = {}  # of some counts of cores another
     fp32_per_cycle: Number | None = None
     slc_mib: Number | None
     neural_cores: Whole | None
@@ -188,10 +188,7 @@ def all_chips() -> tuple[Chip, ...]:
 
 
 def _variant(model: _Model, family: Family, cores: int) -> Chip:
-    bandwidth = model.bandwidth
-    if bandwidth is not None and cores in model.bandwidth_of:
-        own = model.bandwidth_of[cores]
-        bandwidth = None if own is None else Figure(value=own, source=bandwidth.source)
+    bandwidth = model.bandwidth_of.get(cores, model.bandwidth)
     return Chip(
         name=model.name,
         family=family,
