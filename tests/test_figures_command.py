@@ -49,3 +49,9 @@ def test_a_folder_without_a_run_is_refused_in_one_line(tmp_path):
     assert done.returncode == 5
     assert done.stderr.count("\n") == 1
     assert "no run at" in done.stderr
+
+
+def test_a_swarm_is_told_what_drawing_from_it_gives(tmp_path):
+    attempts = [attempt("p", "a", speedup=2.0), attempt("p", "b")]
+    done = metalgen("figures", stored(Rows(info(), [problem("p")], attempts), tmp_path / "run"))
+    assert "pass@1 50%, pass@2 100%" in done.stdout

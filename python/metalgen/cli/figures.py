@@ -63,7 +63,11 @@ def print_summary(console: Console, summary: Summary) -> None:
         "geo. mean, median: over eager, failures at 1.0; fallback: what is slower at 1.0 too;"
         " faster, win: than eager"
     )
-    for line in ("", legend, *summary.asides, f"measured on {conditions}"):
+    shares = summary.together.overall.pass_at_k
+    draws = [f"pass@{k} {_percent(share)}" for k, share in enumerate(shares, start=1)]
+    jobs = f"of k jobs drawn on each problem one solves it: {', '.join(draws)}"
+    told = [legend, *([jobs] if len(draws) > 1 else [])]
+    for line in ("", *told, *summary.asides, f"measured on {conditions}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
