@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -93,7 +92,7 @@ class LocalEvaluators:
         self._threads = ThreadPoolExecutor(places, thread_name_prefix="metalgen-evaluator")
         self._free = [self._place() for _ in range(places)]
         self._busy: set[_Place] = set()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []  # for which problem
 
     def __enter__(self) -> LocalEvaluators:
         return self
@@ -175,7 +174,7 @@ class LocalEvaluators:
         """A free place, one that holds the job's problem if there is one."""
         while not self._free:
             turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
+            self._waiting.append((job.problem, turn))
             try:
                 await turn
             except asyncio.CancelledError:
@@ -193,11 +192,13 @@ class LocalEvaluators:
         self._wake()
 
     def _wake(self) -> None:
-        while self._free and self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+        """Give a free place's turn to who waits for its problem, else to who waits longest."""
+        self._waiting = [each for each in self._waiting if not each[1].done()]
+        if not (self._free and self._waiting):
+            return
+        held = {place.problem for place in self._free}
+        chosen = next((each for each in self._waiting if each[0] in held), self._waiting[0])
+        chosen[1].set_result(None)
 
     def _replaced(self, place: _Place) -> _Place:
         self._busy.discard(place)

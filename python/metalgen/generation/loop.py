@@ -31,6 +31,7 @@ from metalgen.problem.source import read_problem_file
 from metalgen.proposers import Conversational, Proposer, default_model, make_proposer
 from metalgen.proposers.blocking import run_blocking
 from metalgen.runs import ProblemRow, RunInfo, RunStore
+from metalgen.runs.database import FILE
 from metalgen.runs.reading import sha256
 
 
@@ -142,6 +143,8 @@ def begin(
 
     Raises ProblemError where the only problem cannot be read, RunError where `out` holds a run.
     """
+    if out is not None and (out / "attempts.jsonl").exists() and not (out / FILE).exists():
+        raise RunError(f"'{out}' holds attempts without their run; name another folder")
     started = time.time()
     info = RunInfo(
         id=f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(3)}",
