@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from metalgen.air import Field
+from metalgen.air import Argument, Field
 from metalgen.compiler.edits import Edits
 from metalgen.compiler.scopes import Scope, Source
 from metalgen.compiler.tokens import split_at_commas
@@ -20,6 +20,8 @@ _NOT_MEMBERS = frozenset(
     {"static", "friend", "using", "typedef", "template", "public", "private", "protected"}
     | {"static_assert", "_Static_assert", "operator", "struct", "class", "union", "enum"}
 )
+_QUALIFIERS = frozenset({"const", "volatile", "device", "constant"})
+_POINTER = re.compile(r"\b(device|constant)\b[^*&]*\*(?: ?const)?$")
 _SUFFIX = re.compile(r"(\d)[uU]?[lL]+\b")
 # For a class with bases, whose own declaration would be found otherwise.
 _HIDING = " public: template <class S> static ::__metalgen::no_fields __metalgen_fields();"
@@ -136,20 +138,41 @@ def _fields(text: str, names: FieldNames) -> tuple[Field, ...]:
         return ()
     number, *described = arguments
     return tuple(
-        _field(name, _template(member)[1], names)
-        for name, member in zip(names[int(number)], described, strict=True)
+        _field(at, name, _template(member)[1], names)
+        for at, (name, member) in enumerate(zip(names[int(number)], described, strict=True))
     )
 
 
-def _field(name: str, arguments: Sequence[str], names: FieldNames) -> Field:
+def _field(at: int, name: str, arguments: Sequence[str], names: FieldNames) -> Field:
     type_name, offset, size, count, inner = arguments
+    resource = _resource(at, name, metal_types(type_name), max(int(count), 1))
     return Field(
         name,
-        metal_types(type_name.removeprefix("const ")),
+        resource.type_name if resource else metal_types(type_name.removeprefix("const ")),
         int(offset),
         int(size),
         int(count),
         _fields(inner, names),
+        resource,
+    )
+
+
+def _resource(at: int, name: str, type_text: str, count: int) -> Argument | None:
+    """What a member that is a pointer to device or constant memory refers to."""
+    space = _POINTER.search(type_text)
+    if space is None:
+        return None
+    words = type_text.rpartition("*")[0].split()
+    is_read = "const" in words or "constant" in words
+    return Argument(
+        position=at,
+        name=name,
+        kind="buffer",
+        index=at,
+        type_name=" ".join(word for word in words if word not in _QUALIFIERS),
+        address_space="device" if space[1] == "device" else "constant",
+        access="read" if is_read else "read_write",
+        count=count,
     )
 
 

@@ -40,8 +40,12 @@ class ParameterType:
 
     @property
     def holds_pointers(self) -> bool:
-        """Whether it is an argument buffer."""
-        return "*" in self.name or any("*" in field.type_name for field in self.fields)
+        """Whether it is an argument buffer, a struct with pointers among its members."""
+        return _hold_pointers(self.fields)
+
+
+def _hold_pointers(fields: Sequence[Field]) -> bool:
+    return any(field.resource is not None or _hold_pointers(field.fields) for field in fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +173,12 @@ def _check_memory(parameter: Parameter, type_: ParameterType, complaints: Compla
         if word in type_.name:
             complaints.add(parameter.start, f"not supported: {word} arguments")
             return
-    if type_.holds_pointers:
-        complaints.add(parameter.start, "not supported: argument buffers (memory of pointers)")
+    if "*" in type_.name:
+        complaints.add(
+            parameter.start,
+            f"'{name}' points to pointers: expected them to be members of a struct, an argument "
+            "buffer",
+        )
     elif not (type_.is_pointer or type_.is_reference):
         complaints.add(
             parameter.start,
@@ -224,5 +232,6 @@ def _argument(position: int, parameter: Parameter, type_: ParameterType, used: b
         array_length=type_.array_length,
         is_used=used,
         condition=binding.condition,
+        is_argument_buffer=type_.holds_pointers,
         fields=type_.fields,
     )

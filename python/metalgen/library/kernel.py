@@ -101,6 +101,7 @@ class Kernel:
     ) -> Launch:
         """The same call made ready for `run_together`; raises LaunchError."""
         try:
+            self._refuse_addresses(args)
             pipeline, device, geometry, memory = self._ready(
                 args, threads, group_size, threadgroups, threadgroup_memory, constants
             )
@@ -109,6 +110,12 @@ class Kernel:
             return self._signature.launch(pipeline, args, device, None, geometry, memory)
         except LaunchError as error:
             raise LaunchError(f"kernel {self.info.name!r}: {error}") from None
+
+    def _refuse_addresses(self, args: tuple[object, ...]) -> None:
+        """A launch for later would not keep the tensors of an argument buffer alive."""
+        for parameter, arg in zip(self._parameters, args, strict=False):
+            if parameter.is_argument_buffer and not isinstance(arg, Tensor):
+                raise LaunchError(f"{parameter}: argument buffers cannot wait, call the kernel")
 
     def __repr__(self) -> str:
         listed = ", ".join(f"{p.name}: {p.type_name}" for p in self._parameters)

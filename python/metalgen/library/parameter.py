@@ -30,6 +30,7 @@ class Parameter:
     minimum_bytes: int  # what a `T&` reads; 0 for pointers
     type_size: int  # bytes of one element
     writable: bool
+    is_argument_buffer: bool  # a struct with pointers
     optional: bool  # a function constant may do without it, or the kernel does not use it
 
     def quick(self) -> _core.QuickParameter:
@@ -122,6 +123,7 @@ def parameter_of(alternatives: Sequence[Argument]) -> Parameter:
         minimum_bytes=_referred_bytes(alternatives),
         type_size=first.type_size,
         writable=any(argument.access != "read" for argument in alternatives),
+        is_argument_buffer=first.is_argument_buffer,
         optional=all(bool(a.condition) or not a.is_used for a in alternatives),
     )
 
@@ -201,6 +203,8 @@ def _pack_member(field: Field, value: object) -> bytes:
     room = field.size * max(field.count, 1)
     if isinstance(value, (bytes, bytearray, memoryview)):
         part = bytes(value)
+    elif field.resource is not None:
+        part = _pack_addresses(field, value)
     elif field.fields and field.count == 0:
         part = _pack_struct(field.fields, value, field.size)
     elif (type := value_type(field.type_name)) is not None:
@@ -210,6 +214,38 @@ def _pack_member(field: Field, value: object) -> bytes:
     if len(part) != room:
         raise LaunchError(f"member {field.name!r}: expected {room} bytes, found {len(part)}")
     return part
+
+
+def _pack_addresses(field: Field, value: object) -> bytes:
+    """The addresses of the tensors that an argument buffer's pointers lead to; None is null.
+
+    The caller keeps the tensors alive while the kernel runs.
+    """
+    values = [value] if field.count == 0 else value
+    if not isinstance(values, Sequence):
+        raise LaunchError(f"member {field.name!r}: expected {field.count} tensors, {_found(value)}")
+    return b"".join(_address(field, each).to_bytes(8, "little") for each in values)
+
+
+def _address(field: Field, value: object) -> int:
+    if value is None:
+        return 0
+    assert field.resource is not None
+    type = value_type(field.resource.type_name)
+    if not isinstance(value, torch.Tensor):
+        raise LaunchError(f"member {field.name!r}: expected a tensor, {_found(value)}")
+    if value.device.type != "cpu":
+        raise LaunchError(
+            f"member {field.name!r}: argument buffers take tensors on cpu alone so far, found one "
+            f"on {value.device}"
+        )
+    if type is not None and value.dtype not in type.dtypes:
+        raise LaunchError(
+            f"member {field.name!r}: expected a tensor of {type.name}, found {value.dtype}"
+        )
+    if not value.is_contiguous():
+        raise LaunchError(f"member {field.name!r}: expected a contiguous tensor")
+    return value.data_ptr()
 
 
 def _found(value: object) -> str:

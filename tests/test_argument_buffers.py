@@ -1,0 +1,86 @@
+"""Structs with pointers: compiled, described, and bound from tensors on the software device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import metalgen
+from metalgen.air import Metallib
+from metalgen.compiler import compile_source
+from metalgen.errors import LaunchError
+
+ARGUMENTS = """
+    struct Scale { float factor; };
+    struct Inputs {
+      device float* first [[id(0)]];
+      uint count [[id(1)]];
+      constant float* weight [[id(2)]];
+      device const int* rows[2] [[id(3)]];
+      Scale scale;
+    };
+    kernel void f(device float* out [[buffer(0)]], constant Inputs& in [[buffer(1)]],
+                  uint i [[thread_position_in_grid]]) {
+      if (i >= in.count) return;
+      out[i] = in.first[i] * in.weight[0] * in.scale.factor + (in.rows[1] ? in.rows[1][i] : 0);
+      in.first[i] = 7;
+    }
+"""
+
+
+def test_an_argument_buffer_is_a_sequence_with_tensors_for_its_pointers():
+    first, out, rows = torch.arange(4.0), torch.zeros(4), torch.arange(4, dtype=torch.int32)
+    kernel = metalgen.compile_shader("#include <metal_stdlib>\n" + ARGUMENTS).f
+    kernel(out, [first, 4, torch.tensor([2.0]), [rows, rows * 10], [3.0]], threads=4)
+    assert out.tolist() == [0, 16, 32, 48]
+    assert first.tolist() == [7] * 4
+    kernel(out, [first, 3, torch.tensor([2.0]), [rows, None], [3.0]], threads=4)
+    assert out.tolist() == [42, 42, 42, 48]
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (torch.arange(4), "member 'first': expected a tensor of float, found torch.int64"),
+        (torch.zeros(4, device="meta"), "take tensors on cpu alone so far, found one on meta"),
+        (torch.zeros(4, 2)[:, 0], "member 'first': expected a contiguous tensor"),
+        (5, "member 'first': expected a tensor, found a int"),
+    ],
+)
+def test_what_a_pointer_cannot_lead_to_is_refused(first, message):
+    kernel = metalgen.compile_shader("#include <metal_stdlib>\n" + ARGUMENTS).f
+    weight, rows = torch.ones(1), [None, None]
+    with pytest.raises(LaunchError, match=message):
+        kernel(torch.zeros(4), [first, 4, weight, rows, [3.0]], threads=4)
+
+
+def test_its_pointers_are_described_as_resources():
+    info = Metallib(compile_source("#include <metal_stdlib>\n" + ARGUMENTS)).kernel("f")
+    buffer = info.arguments[1]
+    assert buffer.is_argument_buffer
+    resources = {f.name: f.resource for f in buffer.fields if f.resource}
+    assert {n: (r.type_name, r.address_space, r.access) for n, r in resources.items()} == {
+        "first": ("float", "device", "read_write"),
+        "weight": ("float", "constant", "read"),
+        "rows": ("int", "device", "read"),
+    }
+
+
+def test_tables_of_pointers_are_bound_as_tensors_of_addresses():
+    first, second = torch.ones(3), torch.full((3,), 5.0)
+    kernel = metalgen.compile_shader("""
+        struct Row { device float* at; };
+        kernel void f(device float* out [[buffer(0)]], const device Row* rows [[buffer(1)]],
+                      uint2 i [[thread_position_in_grid]]) {
+          out[i.y * 3 + i.x] = rows[i.y].at[i.x];
+        }
+    """).f
+    out = torch.zeros(6)
+    kernel(out, torch.tensor([first.data_ptr(), second.data_ptr()]), threads=(3, 2))
+    assert out.tolist() == [1, 1, 1, 5, 5, 5]
+
+
+def test_a_launch_for_later_cannot_hold_them():
+    kernel = metalgen.compile_shader("#include <metal_stdlib>\n" + ARGUMENTS).f
+    with pytest.raises(LaunchError, match="argument buffers cannot wait"):
+        kernel.launch(torch.zeros(4), [None, 0, None, [None, None], [1.0]], threads=4)
