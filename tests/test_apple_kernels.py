@@ -43,7 +43,14 @@ class Kernels:
         threads: tuple[int, int, int] | None = None,
         constants: Mapping[int | str, object] | None = None,
     ) -> None:
-        kernel = translate(self._metallib.bitcode(name), name, constants, strands=self._strands)
+        whole = group_size[0] % 32 == 0 and (threads is None or threads[0] % group_size[0] == 0)
+        kernel = translate(
+            self._metallib.bitcode(name),
+            name,
+            constants,
+            strands=self._strands,
+            variant="full" if whole and self._strands == "simdgroup" else "any",
+        )
         given = dict(enumerate(arguments)) if isinstance(arguments, list) else arguments
         buffers = {index: as_array(argument) for index, argument in given.items()}
         if threads is None:
