@@ -92,7 +92,7 @@ def inputs(dtype: torch.dtype, mode: Mode, *shape: int) -> Tensor:
 def matrix(mode: Mode, dtype: torch.dtype, form: str) -> Launch:
     """x times the weights, which lie by outputs (transposed) or by inputs."""
     transposed = form.startswith("qmv") or form == "qmm_t"
-    m, n, k = (2, 24, 512) if form.startswith("q") and "m" not in form[2:] else (35, 64, 128)
+    m, n, k = (2, 24, 512) if form.startswith("q") and "m" not in form[2:] else (35, 128, 128)
     if form == "qvm":
         n = 128
     weights = quantised(mode, dtype, *((n, k) if transposed else (k, n)))
@@ -104,7 +104,7 @@ def matrix(mode: Mode, dtype: torch.dtype, form: str) -> Launch:
         arguments[first + 4] = m
     groups = {
         "qmv": (m, n // 8, 1),
-        "qvm": (m, n // 64, 1),
+        "qvm": (m, n // (2 * min(32, mode.group)), 1),
         "qmm": (-(-n // 32), -(-m // 32), 1),
     }[form[:3]]
     return Launch(
@@ -118,7 +118,7 @@ def matrix(mode: Mode, dtype: torch.dtype, form: str) -> Launch:
 
 def gathered(mode: Mode, dtype: torch.dtype, form: str) -> Launch:
     """One of four matrices for each of three batches of x."""
-    m, n, k = (35, 64, 128) if "qmm" in form else (1, 64, 512)
+    m, n, k = (35, 128, 128) if "qmm" in form else (1, 128, 512)
     transposed = form in ("qmv", "qmm_t")
     weights = quantised(mode, dtype, 4, *((n, k) if transposed else (k, n)))
     x = inputs(dtype, mode, 2, m, k)
@@ -137,7 +137,7 @@ def gathered(mode: Mode, dtype: torch.dtype, form: str) -> Launch:
     arguments = {**weights.buffers(), 3: x, 4: of_x, 5: of_weights, **dict(enumerate(tail, 7))}
     groups = {
         "qmv": (m, n // 8, 3),
-        "qvm": (m, n // 64, 3),
+        "qvm": (m, n // (2 * min(32, mode.group)), 3),
         "qmm": (-(-n // 32), -(-m // 32), 3),
     }[form[:3]]
     return Launch(
