@@ -288,7 +288,37 @@ def binary_cases() -> dict[str, Case]:
     return cases
 
 
+def quotient_and_remainder(dtype: torch.dtype, form: str) -> Launch:
+    """Both at once, for MLX's divmod."""
+    a, b = operands("FloorDivide", dtype, (7, 5), (7, 5))
+    expected = {2 + i: binary_result(op, a, b) for i, op in enumerate(("FloorDivide", "Remainder"))}
+    arguments: dict[int, object] = {0: a, 1: b}
+    if form == "vv":
+        return Launch({**arguments, 4: 35}, expected, threads=35, tolerance=1e-5)
+    strides = listed((5, 1))
+    return Launch(
+        {**arguments, 4: strides, 5: strides},
+        expected,
+        threads=(5, 7),
+        group_size=(5, 2),
+        tolerance=1e-5,
+    )
+
+
+def divmod_cases() -> dict[str, Case]:
+    cases = {}
+    for dtype in (torch.float32, torch.int32):
+        types = f"{METAL[dtype]}, {METAL[dtype]}, DivMod"
+        for form, template in (("vv", f"binary_vv<{types}, 1>"), ("g2", f"binary_g_nd2<{types}>")):
+            form_ = "g2large" if form == "g2" else form
+            cases[f"{form_}_DivMod{named(dtype)}"] = Case(
+                template, lambda d=dtype, f=form: quotient_and_remainder(d, f)
+            )
+    return cases
+
+
 FAMILIES = {
+    "two": Family(["utils.h", "binary_ops.h", "binary_two.h"], divmod_cases(), one_in=2),
     "unary": Family(["utils.h", "unary_ops.h", "unary.h"], unary_cases(), one_in=5),
     "binary": Family(["utils.h", "binary_ops.h", "binary.h"], binary_cases(), one_in=5),
 }
