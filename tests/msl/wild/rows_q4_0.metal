@@ -23,11 +23,10 @@ template <typename type4x4> void dequantize_q4_0(device const block_q4_0 * xb, s
   }
   reg = (type4x4) reg_f;
 }
-template <typename block_q, short nl, void (
-    *deq)(device const block_q *,
-    short,
-    thread float4x4 &)>
-kernel void get_rows(device const void * src, device float * dst, uint i [[thread_position_in_grid]]) {
+template <typename block_q, short nl,
+          void (*deq)(device const block_q *, short, thread float4x4 &)>
+kernel void get_rows(device const void * src, device float * dst,
+                     uint i [[thread_position_in_grid]]) {
   float4x4 t;
   deq(((device const block_q *) src) + i/nl, i%nl, t);
   *(((device float4x4 *) dst) + i) = t;
