@@ -1,4 +1,4 @@
-"""The Apple backend on whole launch plans: one encoder, barriers, times and complaints of the GPU."""
+"""The Apple backend on whole launch plans: one encoder, barriers, GPU times and complaints."""
 
 from __future__ import annotations
 
