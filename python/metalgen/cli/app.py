@@ -31,6 +31,7 @@ _SUMMARIES = {
     "inspect": "Show the kernels of a metallib, or of a library that holds one.",
     "doctor": "Examine this machine: system, compiler, torch, devices; with remedies.",
     "devices": "List the devices that can run kernels here.",
+    "explain": "Show how a module runs through kernels, or any stage on the way.",
     "profile": "Show why a candidate is as slow as it is, in words and pictures.",
     "chips": "List what is known of Apple's GPUs, with sources.",
     "cache": "Show or clear the cache of compiled sources.",

@@ -140,7 +140,7 @@ class _Build:
             report.decide("aten", f"its template failed: {type(error).__name__}: {error}")
             return module
         self.backend.report.compilations += 1
-        report.kernels = plan.kernels
+        report.kernels, report.stages = plan.kernels, plan.stages
         return Region(module, plan, self.backend.policy, report)
 
 

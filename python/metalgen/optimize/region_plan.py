@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from metalgen.compiler import compile_source
+from metalgen.errors import UnsupportedError
 from metalgen.library import Library, load_metallib
+from metalgen.optimize.report import Stage
 from metalgen.plan import BoundPlan, CompiledPlan, compile_plan, kernels_of, parse_plan
 from metalgen.plan.run import Allocate
 from metalgen.proposers.builtin.subgraph import subgraph_kernels
@@ -28,6 +31,7 @@ class RegionPlan:
     placeholders: tuple[str, ...]
     layouts: tuple[Layout, ...]
     kernels: int
+    stages: dict[Stage, str]
     _bound: BoundPlan | None = None
     _addresses: tuple[int, ...] = field(default=())
 
@@ -61,6 +65,10 @@ class RegionPlan:
 
 def plan_region(module: GraphModule, parameters: Container[str]) -> RegionPlan:
     """Write and compile the kernels; MetalgenError where that is not possible."""
+    try:
+        module.graph.lint()
+    except RuntimeError as error:
+        raise UnsupportedError(f"not supported: malformed graph: {error}") from error
     made = subgraph_kernels(module.graph, parameters)
     plan = parse_plan(made.assembly.plan)
     library = load_metallib(compile_source(made.assembly.source, name="region.metal"))
@@ -70,7 +78,13 @@ def plan_region(module: GraphModule, parameters: Container[str]) -> RegionPlan:
     placeholders = tuple(node.name for node in module.graph.find_nodes(op="placeholder"))
     (output,) = module.graph.find_nodes(op="output")
     layouts = tuple(_layout(node) for node in output.args[0])
-    return RegionPlan(compiled, library, placeholders, layouts, len(plan.steps))
+    stages: dict[Stage, str] = {
+        "graph": str(module.graph).strip(),
+        "loops": str(made.assembly.loops),
+        "metal": made.assembly.source.strip(),
+        "plan": json.dumps(made.assembly.plan, indent=1),
+    }
+    return RegionPlan(compiled, library, placeholders, layouts, len(plan.steps), stages)
 
 
 def _layout(node: Node) -> Layout:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-HEADINGS = ("region", "runs on", "kernels", "metal us", "aten us", "operators", "why")
+from metalgen.errors import UnsupportedError
+
+HEADINGS = ("region", "runs on", "share", "kernels", "metal us", "aten us", "operators", "why")
 Choice = Literal["metal", "aten", "undecided"]
+# What a region is turned into, one after the other.
+Stage = Literal["graph", "loops", "metal", "plan"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 @dataclass
@@ -23,6 +28,12 @@ class RegionReport:
     reason: str = "not called yet"
     metal_us: float | None = None
     aten_us: float | None = None
+    stages: dict[Stage, str] = field(default_factory=dict)  # texts, where there are kernels
+
+    @property
+    def us(self) -> float:
+        """The time where it runs; 0 where it was not measured."""
+        return (self.metal_us if self.choice == "metal" else self.aten_us) or 0.0
 
     def decide(self, choice: Choice, reason: str) -> None:
         """Record where the region runs from now on."""
@@ -47,6 +58,11 @@ class GraphReport:
         if self.choice == "eager":
             return []
         return [region for region in self.regions if region.choice == "metal"]
+
+    def time_share(self, region: RegionReport) -> float | None:
+        """Of the time measured in regions, that of this one; None where nothing was measured."""
+        total = sum(each.us for each in self.regions)
+        return region.us / total if total and region.us else None
 
     @property
     def operators(self) -> int:
@@ -88,6 +104,16 @@ class Report:
             after += region.kernels - len(region.operators)
         return before, after
 
+    def stage(self, stage: Stage) -> str:
+        """All regions at one stage; UnsupportedError for a stage that there is not."""
+        if stage not in STAGES:
+            raise UnsupportedError(f"not supported: stage '{stage}'; {', '.join(STAGES)}")
+        return "\n\n".join(
+            f"graph {number} {region.name}\n{region.stages.get(stage) or region.reason}"
+            for number, graph in enumerate(self.graphs)
+            for region in graph.regions
+        )
+
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
@@ -105,17 +131,21 @@ class Report:
             times = _times(graph.compiled_us, graph.eager_us, "compiled", "eager")
             yield f"graph {number}: {graph.choice} ({graph.reason}{times})"
             rows: list[tuple[str, ...]] = [HEADINGS]
-            rows += [_row(region) for region in graph.regions]
-            rows += [("-", "aten", "-", "-", "-", name, why) for name, why in _counted(graph.left)]
+            rows += [_row(region, graph.time_share(region)) for region in graph.regions]
+            rows += [
+                ("-", "aten", "-", "-", "-", "-", name, why) for name, why in _counted(graph.left)
+            ]
             if len(rows) > 1:
                 yield from _table(rows)
 
 
-def _row(region: RegionReport) -> tuple[str, ...]:
+def _row(region: RegionReport, share: float | None) -> tuple[str, ...]:
     names = Counter(region.operators)
     operators = ", ".join(f"{n} x{count}" if count > 1 else n for n, count in names.items())
     times = [_number(region.metal_us), _number(region.aten_us)]
-    return (region.name, region.choice, str(region.kernels), *times, operators, region.reason)
+    percent = "-" if share is None else f"{share:.0%}"
+    where = (region.name, region.choice, percent, str(region.kernels))
+    return (*where, *times, operators, region.reason)
 
 
 def _counted(left: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:

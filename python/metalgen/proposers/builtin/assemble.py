@@ -15,6 +15,7 @@ from metalgen.proposers.builtin.expressions import STORAGE_TYPES, Constant, comp
 from metalgen.proposers.builtin.fuse import Fusion
 from metalgen.proposers.builtin.indexing import product
 from metalgen.proposers.builtin.kernel import Draft, Kernel
+from metalgen.proposers.builtin.loop_form import LoopForm, loop_form, verify_loops
 from metalgen.proposers.builtin.naming import Names, identifier, name_tensors
 from metalgen.proposers.builtin.render import helper_functions
 from metalgen.proposers.builtin.sizes import plan_expression
@@ -40,6 +41,7 @@ class Assembly:
     source: str
     plan: dict[str, Any]
     summary: str
+    loops: LoopForm
 
 
 def assemble(outputs: Sequence[Tensor], variant: Variant) -> Assembly:
@@ -52,6 +54,8 @@ def assemble(outputs: Sequence[Tensor], variant: Variant) -> Assembly:
             f" {MAX_STEPS} steps (an unrolled loop? it must be one operator)"
         )
     name_tensors(fusion.memory.order)
+    loops = loop_form(fusion, [output.name for output in outputs])
+    verify_loops(loops)
     taken = Names()
     kernels = [_EMITTERS[group.kind](Draft(fusion, group, taken)) for group in fusion.groups]
     for kernel in kernels:
@@ -60,7 +64,7 @@ def assemble(outputs: Sequence[Tensor], variant: Variant) -> Assembly:
                 f"not supported: kernel '{kernel.name}' would need {len(kernel.step['args'])}"
                 f" buffers, Metal has {MAX_BUFFERS}"
             )
-    return Assembly(_source(kernels), _plan(fusion, outputs, kernels), _summary(kernels))
+    return Assembly(_source(kernels), _plan(fusion, outputs, kernels), _summary(kernels), loops)
 
 
 def _check_sizes(tensors: Sequence[Tensor]) -> None:
