@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 from numpy_threads import Array, Threads
-from numpy_types import BFLOAT, BOOL, FLOAT, HALF, SCALARS, UINT, ULONG, Scalar, Type, converted
+from numpy_types import BFLOAT, BOOL, FLOAT, HALF, SCALARS, Scalar, Type, converted
 
 
 @dataclass(frozen=True)
@@ -333,4 +333,3 @@ _FLOAT_FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {
     "-": (1, np.negative),
     "precise::sqrt": (1, np.sqrt),
 }
-__all__ = ["UINT", "ULONG", "Expression", "Expressions", "literal"]

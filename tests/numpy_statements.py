@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 from numpy_expressions import Expression, Expressions
 from numpy_threads import Array, Threads
-from numpy_types import Scalar, Type
+from numpy_types import Type
 
 RESULT = "return_results();"
 ARRAY = 8  # elements of the private array `array`
@@ -79,9 +79,8 @@ class Statements:
         count = self.random.randint(1, 3)
         return block([self._any(depth, in_loop) for _ in range(count)])
 
-    def _name(self, *scalars: Scalar) -> str:
-        names = [n for n, type in self.variables.items() if not scalars or type.scalar in scalars]
-        return self.random.choice(names)
+    def _name(self) -> str:
+        return self.random.choice(list(self.variables))
 
     def _assignment(self) -> Statement:
         name = self._name()
@@ -104,17 +103,15 @@ class Statements:
 
     def _store(self) -> Statement:
         """Into the private array, and out of it, at places that differ by thread."""
-        name = self._name(self.variables["i0"].scalar)
-        while self.variables[name].width > 1:
-            name = self._name(self.variables["i0"].scalar)
-        to, value = self.expressions.of(Type(self.variables[name].scalar), 1), None
-        value = self.expressions.of(Type(self.variables[name].scalar), 2)
+        name = self.random.choice([n for n, t in self.variables.items() if str(t) == "int"])
+        to = self.expressions.of(self.variables[name], 1)
+        value = self.expressions.of(self.variables[name], 2)
 
         def run(threads: Threads, active: Array) -> Array:
             places, values = to.value(threads) & 7, value.value(threads)
             rows = np.flatnonzero(active)
             threads.variables["array"][rows, places[rows]] = values[rows]
-            threads.assign(name, threads.variables["array"][:, values[rows[0]] * 0 + 3], active)
+            threads.assign(name, threads.variables["array"][:, 3], active)
             return active
 
         return Statement(f"array[{to.text} & 7] = {value.text}; {name} = array[3];", run)
