@@ -88,7 +88,9 @@ def _goes_through_torch() -> bool:
     asked = os.environ.get("METALGEN_MPS", "")
     if asked not in ("", "torch", "native"):
         raise ToolchainError(f"METALGEN_MPS is {asked!r}, expected 'native' or 'torch'")
-    return asked == "torch" or (asked == "" and not _core.has_apple_device())
+    if asked:
+        return asked == "torch"
+    return not _core.has_apple_device() and _has_mps()
 
 
 def _torch_library() -> Path:
