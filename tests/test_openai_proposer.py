@@ -171,7 +171,7 @@ def test_a_run_recovers_from_unusable_and_wrong_replies(tmp_path):
     assert [m["role"] for m in last] == ["system", "user"] + ["assistant", "user"] * 5
     assert "use of undeclared identifier 'c'" in last[9]["content"]
     kept = "".join(
-        p.read_text()
+        p.read_bytes().decode(errors="replace")
         for p in (tmp_path / "run").rglob("*")
         if p.suffix != ".metallib" and p.is_file()
     )
