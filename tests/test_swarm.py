@@ -125,22 +125,24 @@ def test_models_of_one_name_are_told_apart(evaluators, problem):
 
 
 def test_a_model_that_keeps_failing_is_not_asked_for_every_job(evaluators, tmp_path):
-    """Six problems at a service that is down: three jobs find that out for all."""
+    """Eight problems at a service that is down: three jobs find that out, and who went with them."""
     from metalgen.generation import Means, Settings, begin, conduct
     from metalgen.generation.tasks import find_problems
 
     folder = tmp_path / "problems"
     folder.mkdir()
-    for number in range(6):
+    for number in range(8):
         write_problem(folder, ADD, f"add{number}.py")
     proposer = OpenAIProposer("m", "http://127.0.0.1:9/v1", environment={}, retries=0)
     settings = Settings(models=("m",), is_nested=True)
     with begin(find_problems(folder), settings, {"m": proposer}, None) as store:
         stopped = conduct(store, settings, {"m": proposer}, Means(1, 1, evaluators=evaluators))
-        assert len(store.calls()) == 3
+        asked = len(store.calls())
+        assert asked in (3, 4)  # two jobs are under way at once: one is judged while one is asked
         assert {row.state for row in store.jobs()} == {"stopped"}
-    assert len(stopped) == 6
-    assert "failed 3 jobs in a row" in stopped[-1].reason
+    given_up = [each for each in stopped if "failed 3 jobs in a row" in each.reason]
+    assert len(stopped) == 8
+    assert len(given_up) == 8 - asked
 
 
 def test_a_cuda_implementation_beside_the_problem_is_a_context(evaluators, problem):

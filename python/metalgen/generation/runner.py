@@ -24,7 +24,7 @@ from metalgen.problem import Problem
 from metalgen.proposers import Chat, Proposer
 from metalgen.runs import Job, JobRow, ProblemRow, RunStore
 
-# A service that failed so many jobs of a model in a row is not asked for the rest of them.
+# A service that failed so many jobs of a model in a row is asked for none that has not begun.
 PATIENCE = 3
 
 
