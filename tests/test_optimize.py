@@ -14,6 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import metalgen
 from metalgen.optimize import Report, backend
+from metalgen.optimize.contender import RegionGraph
 from metalgen.optimize.region import Region
 from metalgen.optimize.region_plan import plan_region
 from metalgen.optimize.report import RegionReport
@@ -197,8 +198,8 @@ def test_kernels_that_are_wrong_are_not_used():
 
     x = torch.randn(4, 5)
     eager = traced(lambda x: (torch.tanh(x),), x)
-    plan = plan_region(traced(lambda x: (torch.sin(x),), x), ())
-    region = Region(eager, plan, "metal", RegionReport("region_0", ("tanh",)))
+    plan = plan_region(RegionGraph(traced(lambda x: (torch.sin(x),), x)))
+    region = Region(RegionGraph(eager), [plan], "metal", RegionReport("region_0", ("tanh",)))
     torch.testing.assert_close(region(x)[0], torch.tanh(x))
     assert region.report.choice == "aten"
     assert "20 of 20 elements are wrong" in region.report.reason

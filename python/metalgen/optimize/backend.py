@@ -15,11 +15,12 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.fx import GraphModule
 
 from metalgen.errors import MetalgenError, UnsupportedError
+from metalgen.optimize.contender import Contender, RegionGraph
+from metalgen.optimize.contenders import offers
 from metalgen.optimize.flops import flops
 from metalgen.optimize.partition import PREFIX, calls, is_random, operator_name, partition
 from metalgen.optimize.race import race
 from metalgen.optimize.region import Policy, Region
-from metalgen.optimize.region_plan import plan_region
 from metalgen.optimize.report import GraphReport, RegionReport, Report
 from metalgen.proposers.builtin.exportable import decompositions
 
@@ -131,17 +132,22 @@ class _Build:
     def _region(self, name: str, module: GraphModule, parameters: set[str]) -> nn.Module:
         report = RegionReport(name, _operators(module), flops=flops(module.graph.nodes))
         self.graph.regions.append(report)
-        try:
-            plan = plan_region(module, parameters)
-        except MetalgenError as error:
-            report.decide("aten", str(error))
-            return module
-        except Exception as error:  # whatever a template does not expect, ATen can compute
-            report.decide("aten", f"its template failed: {type(error).__name__}: {error}")
+        graph = RegionGraph(module, frozenset(parameters), _device_type(module))
+        contenders: list[Contender] = []
+        failures: list[str] = []
+        for offer in offers(graph):
+            try:
+                contenders.append(offer.make())
+            except MetalgenError as error:
+                failures.append(str(error))
+            except Exception as error:  # whatever a source does not expect, ATen can compute
+                failures.append(f"{offer.name} failed: {type(error).__name__}: {error}")
+        if not contenders:
+            report.decide("aten", "; ".join(failures))
             return module
         self.backend.report.compilations += 1
-        report.kernels, report.stages = plan.kernels, plan.stages
-        return Region(module, plan, self.backend.policy, report)
+        report.kernels, report.stages = contenders[0].kernels, dict(contenders[0].stages)
+        return Region(graph, contenders, self.backend.policy, report)
 
 
 @dataclass
@@ -184,6 +190,11 @@ class _Chosen:
 
 def _operators(module: GraphModule) -> tuple[str, ...]:
     return tuple(operator_name(n) for n in calls(module) if n.target is not operator.getitem)
+
+
+def _device_type(module: GraphModule) -> str:
+    values = (node.meta.get("val") for node in module.graph.nodes)
+    return next((value.device.type for value in values if isinstance(value, Tensor)), "cpu")
 
 
 def _parameters(module: GraphModule) -> set[str]:

@@ -9,21 +9,22 @@ from torch import Tensor
 
 from metalgen.generation.guarded import POISONS, GuardedMemory
 from metalgen.generation.mismatch import Output, find_mismatch
-from metalgen.optimize.region_plan import RegionPlan
+from metalgen.optimize.contender import Contender
 
 Eager = Callable[..., tuple[Tensor, ...]]
 
 
-def wrong_result(plan: RegionPlan, eager: Eager, arguments: Sequence[object]) -> str | None:
-    """What is wrong with the kernels on these inputs, None where nothing is."""
+def wrong_result(
+    contender: Contender, eager: Eager, arguments: Sequence[object], names: Sequence[str]
+) -> str | None:
+    """What is wrong with a contender on these inputs, None where nothing is; outputs' `names`."""
     expected = eager(*arguments)
     precise = _precise(eager, arguments, expected)
     for poison in POISONS:  # what no kernel writes differs from one to the other
         memory = GuardedMemory(poison)
-        outputs = plan.run_in(memory.allocate, arguments)
+        outputs = contender.run_in(memory.allocate, arguments)
         if overrun := memory.overrun():
             return overrun
-        names = plan.compiled.plan.outputs
         for name, got, own, reference in zip(names, outputs, expected, precise, strict=True):
             output = Output(name, got.cpu(), own.cpu(), reference.cpu())
             if mismatch := find_mismatch(output):

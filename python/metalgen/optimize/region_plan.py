@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import Node
 
 from metalgen.compiler import compile_source
 from metalgen.errors import UnsupportedError
 from metalgen.library import Library, load_metallib
+from metalgen.optimize.contender import RegionGraph
 from metalgen.optimize.report import Stage
-from metalgen.plan import BoundPlan, CompiledPlan, compile_plan, kernels_of, parse_plan
+from metalgen.plan import BoundPlan, CompiledPlan, LaunchPlan, compile_plan, kernels_of, parse_plan
 from metalgen.plan.run import Allocate
 from metalgen.proposers.builtin.subgraph import subgraph_kernels
 
@@ -24,16 +26,22 @@ Layout = tuple[int, ...] | None
 
 @dataclass
 class RegionPlan:
-    """A region's compiled plan; `run` takes what the region's graph takes, in its order."""
+    """A contender that is a launch plan over a metallib's kernels."""
 
+    name: str
+    content: str
     compiled: CompiledPlan
     library: Library
     placeholders: tuple[str, ...]
     layouts: tuple[Layout, ...]
-    kernels: int
-    stages: dict[Stage, str]
+    stages: Mapping[Stage, str]
     _bound: BoundPlan | None = None
     _addresses: tuple[int, ...] = field(default=())
+
+    @property
+    def kernels(self) -> int:
+        """How many steps the plan has."""
+        return len(self.compiled.plan.steps)
 
     def run(self, arguments: Sequence[object]) -> tuple[Tensor, ...]:
         """The region's outputs, laid out in memory as ATen lays them out."""
@@ -63,28 +71,54 @@ class RegionPlan:
         return tuple(map(_laid_out, outputs, self.layouts))
 
 
-def plan_region(module: GraphModule, parameters: Container[str]) -> RegionPlan:
-    """Write and compile the kernels; MetalgenError where that is not possible."""
+def plan_region(region: RegionGraph) -> RegionPlan:
+    """Kernels from the built-in templates, compiled; MetalgenError where that is not possible."""
+    module = region.module
     try:
         module.graph.lint()
     except RuntimeError as error:
         raise UnsupportedError(f"not supported: malformed graph: {error}") from error
-    made = subgraph_kernels(module.graph, parameters)
-    plan = parse_plan(made.assembly.plan)
-    library = load_metallib(compile_source(made.assembly.source, name="region.metal"))
-    compiled = compile_plan(
-        plan, kernels_of(library), inputs=made.inputs, parameters=made.parameters
-    )
-    placeholders = tuple(node.name for node in module.graph.find_nodes(op="placeholder"))
-    (output,) = module.graph.find_nodes(op="output")
-    layouts = tuple(_layout(node) for node in output.args[0])
+    made = subgraph_kernels(module.graph, region.parameters)
     stages: dict[Stage, str] = {
         "graph": str(module.graph).strip(),
         "loops": str(made.assembly.loops),
         "metal": made.assembly.source.strip(),
         "plan": json.dumps(made.assembly.plan, indent=1),
     }
-    return RegionPlan(compiled, library, placeholders, layouts, len(plan.steps), stages)
+    return contender_of(
+        region,
+        "templates",
+        compile_source(made.assembly.source, name="region.metal"),
+        parse_plan(made.assembly.plan),
+        inputs=made.inputs,
+        parameters=made.parameters,
+        stages=stages,
+    )
+
+
+def contender_of(
+    region: RegionGraph,
+    name: str,
+    metallib: bytes,
+    plan: LaunchPlan,
+    *,
+    inputs: Iterable[str],
+    parameters: Iterable[str],
+    stages: Mapping[Stage, str],
+) -> RegionPlan:
+    """A plan and its kernels as a contender; PlanError where they do not fit each other.
+
+    `inputs` and `parameters` are those of the region's placeholders that the plan names; its
+    outputs are the region's, in order, in the order of their memory.
+    """
+    library = load_metallib(metallib)
+    compiled = compile_plan(
+        plan, kernels_of(library), inputs=tuple(inputs), parameters=tuple(parameters)
+    )
+    content = hashlib.sha256(metallib + plan.model_dump_json().encode()).hexdigest()[:16]
+    placeholders = tuple(node.name for node in region.placeholders)
+    layouts = tuple(map(_layout, region.outputs))
+    return RegionPlan(name, content, compiled, library, placeholders, layouts, stages)
 
 
 def _layout(node: Node) -> Layout:

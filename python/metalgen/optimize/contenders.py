@@ -1,0 +1,22 @@
+"""Who offers contenders for a region, and in which order they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from metalgen.optimize.contender import Offer, RegionGraph, Source
+from metalgen.optimize.region_plan import plan_region
+
+
+def templates(region: RegionGraph) -> Iterator[Offer]:
+    """The built-in proposer's kernels."""
+    yield Offer("templates", lambda: plan_region(region))
+
+
+SOURCES: tuple[Source, ...] = (templates,)
+
+
+def offers(region: RegionGraph, sources: Iterable[Source] = SOURCES) -> Sequence[Offer]:
+    """All that is offered for a region, the most promising first where that was predicted."""
+    found = [offer for source in sources for offer in source(region)]
+    return sorted(found, key=lambda offer: (offer.predicted is None, offer.predicted or 0.0))
