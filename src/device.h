@@ -97,9 +97,12 @@ struct NativeCode {
   std::shared_ptr<void> owner;
 };
 
+// Takes better code for what was translated; may be called later, from any thread, or never.
+using Improve = std::function<void(NativeCode)>;
+
 using Translator = std::function<NativeCode(std::string_view kernel,
                                             std::span<const FunctionConstant> constants,
-                                            Variant variant)>;
+                                            Variant variant, Improve improve)>;
 
 // One dispatch of several that are encoded together.
 struct Launch {

@@ -20,6 +20,9 @@ if "sitecustomize" not in sys.modules or OFFLINE not in str(sys.modules["sitecus
     sys.modules.pop("sitecustomize", None)
     import sitecustomize  # noqa: F401
 
+# What a test runs is optimised code from the first launch on, but where tiers are what it tests.
+os.environ["METALGEN_TIERS"] = "off"
+
 # A shell that starts the tests in the background has them ignore SIGINT, and so would every process
 # that a test means to interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -46,7 +46,7 @@ def native(name: str, threadgroup_bytes: int = 0) -> Native:
 
 
 def translate(
-    kernel: str, constants: list[_core.FunctionConstant], variant: str
+    kernel: str, constants: list[_core.FunctionConstant], variant: str, improve: _core.Improve
 ) -> _core.NativeKernel:
     """A translator that knows the hand-written kernels."""
     return native(kernel, threadgroup_bytes=1000)

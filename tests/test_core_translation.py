@@ -19,7 +19,7 @@ class Recorder:
     def __init__(self):
         self.requests = []
 
-    def __call__(self, kernel, constants, variant):
+    def __call__(self, kernel, constants, variant, improve):
         self.requests.append((kernel, [(c.index, c.value) for c in constants], variant))
         return native_kernels.native(kernel)
 
@@ -86,7 +86,7 @@ def test_equal_constants_give_the_same_pipeline(library):
 def test_a_failed_translation_is_reported_and_tried_again():
     outcomes = [ValueError("cannot translate"), native_kernels.native("count_threads")]
 
-    def translate(kernel, constants, variant):
+    def translate(kernel, constants, variant, improve):
         outcome = outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
@@ -102,7 +102,7 @@ def test_threads_that_meet_at_a_first_launch_wait_for_one_translation():
     started = threading.Barrier(4, timeout=30)
     requests = []
 
-    def translate(kernel, constants, variant):
+    def translate(kernel, constants, variant, improve):
         requests.append(kernel)
         # Gives the others every chance to come in.
         threading.Event().wait(0.05)

@@ -139,7 +139,7 @@ def test_kernels_with_too_much_static_threadgroup_memory_are_refused():
 def test_function_constants_are_given_by_name_or_index_in_their_own_type():
     asked = []
 
-    def translate(name, constants, variant):
+    def translate(name, constants, variant, improve):
         asked.append([(constant.index, constant.value) for constant in constants])
         return native_kernels.native(name)
 

@@ -13,7 +13,11 @@ class NativeKernel(Protocol):
     @property
     def threadgroup_bytes(self) -> int: ...
 
-Translate = Callable[[str, list[FunctionConstant], Literal["any", "rows", "full"]], NativeKernel]
+# Takes better code for what was translated, later and from any thread.
+Improve = Callable[[NativeKernel], None]
+Translate = Callable[
+    [str, list[FunctionConstant], Literal["any", "rows", "full"], Improve], NativeKernel
+]
 
 class FunctionConstant:
     def __init__(self, index: int, type_name: str, value: bool | int | float) -> None: ...

@@ -61,10 +61,32 @@ def open_device(type: DeviceType) -> _core.Device | TorchDevice:
     return _core.apple_device(str(_torch_library()))
 
 
+@functools.cache
+def measured_on(type: DeviceType) -> str:
+    """What times measured on a device are kept under: its name, and the processor it runs on."""
+    name: str = open_device(type).name
+    if type != "cpu":
+        return name
+    from metalgen.software.target import host
+
+    return f"{name} on {host().cpu}"
+
+
 def synchronize(type: str) -> None:
     """Wait for the device of a torch device type; raises LaunchError with what a GPU reports."""
     if type == "mps":  # the software device is done when a launch returns
         open_device(type).synchronize()
+
+
+def settle() -> None:
+    """Wait until all kernels launched so far on the software device run as fast as they will.
+
+    Kernels that take long to optimise begin with code made quickly. Whoever measures time calls
+    this after a first launch. Raises ToolchainError where a kernel could not be optimised.
+    """
+    from metalgen.software.background import background
+
+    background().settle()
 
 
 def gpu_time(work: Callable[[], object], type: DeviceType = "mps") -> GpuTime:

@@ -20,20 +20,34 @@ std::shared_ptr<py::object> share(py::object object) {
 
 constexpr std::array<const char*, kVariants> kVariantNames = {"any", "rows", "full"};
 
+NativeCode code_of(py::object native) {
+  const auto address = native.attr("address").cast<std::uintptr_t>();
+  const auto bytes = native.attr("threadgroup_bytes").cast<std::size_t>();
+  return NativeCode{reinterpret_cast<void (*)(Threadgroup*)>(address), bytes,
+                    share(std::move(native))};
+}
+
+// What Python calls with better code. The GIL is let go, for whoever publishes may wait for a
+// thread that translates.
+py::object callable(Improve improve) {
+  return py::cpp_function([improve = std::move(improve)](py::object native) {
+    NativeCode code = code_of(std::move(native));
+    const py::gil_scoped_release released;
+    improve(std::move(code));
+  });
+}
+
 }  // namespace
 
 Translator make_translator(py::object translate) {
   return [translate = share(std::move(translate))](
              std::string_view kernel, std::span<const FunctionConstant> constants,
-             Variant variant) {
+             Variant variant, Improve improve) {
     const py::gil_scoped_acquire gil;
     py::list values;
     for (const FunctionConstant& constant : constants) values.append(py::cast(constant));
-    py::object native = (*translate)(kernel, values, kVariantNames[std::size_t(variant)]);
-    const auto address = native.attr("address").cast<std::uintptr_t>();
-    const auto bytes = native.attr("threadgroup_bytes").cast<std::size_t>();
-    return NativeCode{reinterpret_cast<void (*)(Threadgroup*)>(address), bytes,
-                      share(std::move(native))};
+    return code_of((*translate)(kernel, values, kVariantNames[std::size_t(variant)],
+                                callable(std::move(improve))));
   };
 }
 

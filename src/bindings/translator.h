@@ -7,8 +7,9 @@
 
 namespace metalgen {
 
-// `translate(kernel, constants, variant)` returns an object with `address` and `threadgroup_bytes`
-// (metalgen.software.NativeKernel), kept alive as long as its code may run.
+// `translate(kernel, constants, variant, improve)` returns an object with `address` and
+// `threadgroup_bytes` (metalgen.software.NativeKernel), kept alive as long as its code may run;
+// it may later call `improve` with another one.
 Translator make_translator(pybind11::object translate);
 
 }  // namespace metalgen

@@ -80,8 +80,6 @@ Variant variant_of(const Extent& size, const Geometry& geometry) {
   return rows ? Variant::kRows : Variant::kAny;
 }
 
-using Codes = std::array<const NativeCode*, kVariants>;  // null where not needed
-
 // Which variants the grid's threadgroups need.
 std::array<bool, kVariants> variants_of(const Geometry& geometry) {
   std::array<bool, kVariants> needed{};
@@ -117,12 +115,15 @@ double thread_count(const Extent& size) { return double(size[0]) * size[1] * siz
 // One dispatch, as every host thread that takes part sees it.
 class SoftwarePipeline::Run {
  public:
-  Run(const Dispatch& dispatch, const Codes& codes)
+  using Slots = std::array<const Slot*, kVariants>;  // null where not needed
+
+  Run(const Dispatch& dispatch, const Slots& slots)
       : dispatch_(dispatch),
-        codes_(codes),
+        slots_(slots),
         buffers_(pointers_of(dispatch.bindings, scratch().constants)) {
-    for (const NativeCode* code : codes)
-      if (code) static_bytes_ = std::max(static_bytes_, round_to_line(code->threadgroup_bytes));
+    for (const Slot* slot : slots)
+      if (slot)  // all code of a kernel wants the same
+        static_bytes_ = std::max(static_bytes_, round_to_line(best(*slot).threadgroup_bytes));
     for (const ThreadgroupMemory& memory : dispatch.threadgroup_memory)
       dynamic_bytes_ += round_to_line(memory.bytes);
   }
@@ -146,12 +147,16 @@ class SoftwarePipeline::Run {
       threadgroup.threadgroup_buffers = shared_pointers.data();
       threadgroup.threadgroup_memory = shared;
       threadgroup.arena = &mine.frames;
-      codes_[std::size_t(variant_of(size, geometry))]->entry(&threadgroup);
+      best(*slots_[std::size_t(variant_of(size, geometry))]).entry(&threadgroup);
       mine.frames.reset();
     }
   }
 
  private:
+  static const NativeCode& best(const Slot& slot) {
+    return *slot.best.load(std::memory_order_acquire);
+  }
+
   Pointers threadgroup_pointers(std::byte* memory) const {
     Pointers pointers{};
     for (const ThreadgroupMemory& wanted : dispatch_.threadgroup_memory) {
@@ -177,7 +182,7 @@ class SoftwarePipeline::Run {
   }
 
   const Dispatch& dispatch_;
-  const Codes codes_;
+  const Slots slots_;
   const Pointers buffers_;
   std::size_t static_bytes_ = 0;
   std::size_t dynamic_bytes_ = 0;
@@ -195,25 +200,35 @@ SoftwarePipeline::SoftwarePipeline(std::string kernel, std::vector<FunctionConst
 
 std::uint32_t SoftwarePipeline::max_total_threads() const { return kMaxTotalThreads; }
 
-const NativeCode& SoftwarePipeline::code(Variant variant) {
-  Slot& slot = slots_[std::size_t(variant)];
-  if (const NativeCode* ready = slot.ready.load(std::memory_order_acquire)) return *ready;
+const SoftwarePipeline::Slot& SoftwarePipeline::translated(Variant variant) {
+  const Slot& slot = slots_[std::size_t(variant)];
+  if (slot.best.load(std::memory_order_acquire)) return slot;
   const std::lock_guard lock(translating_);
-  if (!slot.code) {
-    slot.code = std::make_unique<const NativeCode>((*translator_)(kernel_, constants_, variant));
-    slot.ready.store(slot.code.get(), std::memory_order_release);
-  }
-  return *slot.code;
+  if (slot.best.load(std::memory_order_acquire)) return slot;
+  const auto improve = [weak = weak_from_this(), variant](NativeCode code) {
+    if (const auto self = weak.lock()) self->publish(variant, std::move(code), true);
+  };
+  publish(variant, (*translator_)(kernel_, constants_, variant, improve), false);
+  return slot;
+}
+
+// Threadgroups that start from now on run `code`, unless it came after what improves on it.
+void SoftwarePipeline::publish(Variant variant, NativeCode code, bool improves) {
+  Slot& slot = slots_[std::size_t(variant)];
+  const std::lock_guard lock(publishing_);
+  slot.published.push_back(std::make_unique<const NativeCode>(std::move(code)));
+  if (improves || !slot.best.load(std::memory_order_relaxed))
+    slot.best.store(slot.published.back().get(), std::memory_order_release);
 }
 
 void SoftwarePipeline::dispatch(const Dispatch& dispatch) {
   const Geometry& geometry = dispatch.geometry;
   if (geometry.empty()) return;
   const std::array<bool, kVariants> needed = variants_of(geometry);
-  Codes codes{};
+  Run::Slots slots{};
   for (std::size_t i = 0; i < kVariants; ++i)
-    if (needed[i]) codes[i] = &code(Variant(i));
-  const Run run(dispatch, codes);
+    if (needed[i]) slots[i] = &translated(Variant(i));
+  const Run run(dispatch, slots);
 
   const std::uint64_t count = geometry.group_count();
   const double expected = group_seconds(geometry) * double(count);

@@ -18,8 +18,11 @@ Progress = Callable[[str, str], None]
 
 class WatchedLibrary(Library):
     """Says ("translate", kernel) when the software device first needs a kernel, then what it said
-    before: time limits for launches do not count the translation.
+    before: time limits for launches do not count the translation. What is judged and timed is
+    optimised from the first launch on.
     """
+
+    in_tiers = False
 
     def __init__(self, data: bytes, progress: Progress) -> None:
         super().__init__(Metallib(data), lambda: data)
@@ -32,10 +35,14 @@ class WatchedLibrary(Library):
         self._told(step, detail)
 
     def _translate(
-        self, kernel: str, constants: list[_core.FunctionConstant], variant: Variant
+        self,
+        kernel: str,
+        constants: list[_core.FunctionConstant],
+        variant: Variant,
+        improve: _core.Improve,
     ) -> _core.NativeKernel:
         self._told("translate", kernel)
         try:
-            return super()._translate(kernel, constants, variant)
+            return super()._translate(kernel, constants, variant, improve)
         finally:
             self._told(*self._step)

@@ -16,6 +16,8 @@ from metalgen.torch_device import TorchLibrary
 
 if TYPE_CHECKING:
     from metalgen.software import Variant
+    from metalgen.software.function_constants import Constants
+    from metalgen.software.tiers import Tiers
 
 Strands = Literal["simdgroup", "thread"]
 
@@ -26,6 +28,9 @@ class Library:
     One library serves every device: a kernel runs where the tensors it is given lie.
     """
 
+    # Whether the software device may begin with quick code; `device.settle` waits for better.
+    in_tiers = True
+
     def __init__(
         self, metallib: Metallib, read_bytes: Callable[[], bytes], strands: Strands = "simdgroup"
     ) -> None:
@@ -34,6 +39,7 @@ class Library:
         self._strands: Strands = strands
         self._kernels: dict[str, Kernel] = {}
         self._loaded: dict[DeviceType, _core.Library | TorchLibrary] = {}
+        self._tiers: Tiers | None = None
 
     @property
     def names(self) -> Sequence[str]:
@@ -75,17 +81,20 @@ class Library:
         return self._loaded[device_type]
 
     def _translate(
-        self, kernel: str, constants: list[_core.FunctionConstant], variant: Variant
+        self,
+        kernel: str,
+        constants: list[_core.FunctionConstant],
+        variant: Variant,
+        improve: _core.Improve,
     ) -> _core.NativeKernel:
-        from metalgen.software import translate
+        from metalgen.software import tiers, translate
 
-        return translate(
-            self.metallib.bitcode(kernel),
-            kernel,
-            {constant.index: constant.value for constant in constants},
-            variant=variant,
-            strands=self._strands,
-        )
+        bitcode = self.metallib.bitcode(kernel)
+        values: Constants = {constant.index: constant.value for constant in constants}
+        if self.in_tiers and self._strands == "simdgroup" and tiers.enabled():
+            self._tiers = self._tiers or tiers.Tiers()
+            return self._tiers.translate(bitcode, kernel, values, variant, improve)
+        return translate(bitcode, kernel, values, variant=variant, strands=self._strands)
 
 
 def load_metallib(

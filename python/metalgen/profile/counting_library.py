@@ -17,7 +17,11 @@ class CountingLibrary(Library):
         self.counting = Counting()
 
     def _translate(
-        self, kernel: str, constants: list[_core.FunctionConstant], variant: Variant
+        self,
+        kernel: str,
+        constants: list[_core.FunctionConstant],
+        variant: Variant,
+        improve: _core.Improve,
     ) -> _core.NativeKernel:
         return translate(
             self.metallib.bitcode(kernel),

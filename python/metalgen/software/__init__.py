@@ -9,7 +9,13 @@ from metalgen.errors import UnsupportedError
 from metalgen.software import native_cache, runtime
 from metalgen.software.dump import Dump
 from metalgen.software.function_constants import Constants
-from metalgen.software.jit import NativeKernel, compile_object, load_object
+from metalgen.software.ir.passes import ThreadgroupMemory
+from metalgen.software.jit import (
+    NativeKernel,
+    compile_object,
+    compile_object_quickly,
+    load_object,
+)
 from metalgen.software.meetings import is_meeting
 from metalgen.software.prepare import Prepared, prepare
 from metalgen.software.recursion import require_plain_recursion
@@ -60,6 +66,30 @@ def translate(
         found = _compile(prepared, variant, strands, dump), prepared.memory
         native_cache.save(key, *found)
     return load_object(*found)
+
+
+def object_code(
+    bitcode: bytes, kernel: str, constants: Constants, variant: Variant
+) -> tuple[bytes, ThreadgroupMemory]:
+    """What `translate` makes and loads, made anew whatever the cache has."""
+    dump = Dump.of(kernel)
+    return optimised_object(prepare(bitcode, kernel, constants, dump), variant, dump)
+
+
+def optimised_object(
+    prepared: Prepared, variant: Variant, dump: Dump
+) -> tuple[bytes, ThreadgroupMemory]:
+    """The object code of a kernel that is prepared, which this uses up."""
+    require_plain_recursion(prepared)
+    return _compile(prepared, variant, "simdgroup", dump), prepared.memory
+
+
+def translate_quickly(prepared: Prepared) -> NativeKernel:
+    """Host code for every variant in a fraction of the time, which runs several times slower."""
+    require_plain_recursion(prepared)
+    meets = any(is_meeting(instruction) for instruction in prepared.function.instructions())
+    text = lower_to_coroutines(prepared) if meets else lower_to_loops(prepared)
+    return load_object(compile_object_quickly(text), prepared.memory)
 
 
 def _compile(prepared: Prepared, variant: Variant, strands: Strands, dump: Dump) -> bytes:

@@ -36,12 +36,15 @@ def initialize() -> None:
     llvm.initialize_native_asmprinter()
 
 
-def machine() -> llvm.TargetMachine:
-    """A new target machine for the host, for code in memory."""
+def machine(*, quick: bool = False) -> llvm.TargetMachine:
+    """A new target machine for the host, for code in memory.
+
+    With `quick` it selects instructions one by one and keeps values in memory.
+    """
     initialize()
     here = host()
     return llvm.Target.from_triple(here.triple).create_target_machine(
-        cpu=here.cpu, features=here.features, opt=3, jit=True
+        cpu=here.cpu, features=here.features, opt=0 if quick else 3, jit=True
     )
 
 

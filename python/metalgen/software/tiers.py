@@ -1,0 +1,73 @@
+"""A kernel's first launch soon: quickly made code at once, optimised code when it is ready.
+
+Most of a translation is LLVM's work on vectors of 32 lanes. Of a kernel where that would take long
+a first launch runs scalar code, of all threads one by one and hardly optimised. Meanwhile another
+process translates the kernel as it should be, and threadgroups that start later run that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from metalgen.software import Variant, native_cache, optimised_object, translate_quickly
+from metalgen.software.background import Job, background
+from metalgen.software.dump import Dump
+from metalgen.software.function_constants import Constants
+from metalgen.software.ir.passes import ThreadgroupMemory
+from metalgen.software.jit import NativeKernel, load_object
+from metalgen.software.prepare import Prepared, prepare
+
+Improve = Callable[[NativeKernel], None]
+
+# Kernels of fewer instructions are optimised at once, in less than half the time allowed.
+_FEW = 48
+
+
+def enabled() -> bool:
+    """Whether kernels may begin with quick code: METALGEN_TIERS=off forbids it."""
+    return os.environ.get("METALGEN_TIERS") != "off"
+
+
+class Tiers:
+    """Translates the kernels of one metallib."""
+
+    def __init__(self) -> None:
+        self._quick: dict[str, NativeKernel] = {}  # by kernel: they serve every variant
+
+    def translate(
+        self, bitcode: bytes, kernel: str, constants: Constants, variant: Variant, improve: Improve
+    ) -> NativeKernel:
+        """The best code to be had soon; `improve` is given the optimised code if this is not yet.
+
+        Raises as `metalgen.software.translate` does.
+        """
+        dump = Dump.of(kernel)
+        key = native_cache.key(bitcode, kernel, constants, variant, "simdgroup")
+        known = None if dump.enabled else native_cache.load(key)
+        if known is not None:
+            return load_object(*known)
+        whole = native_cache.key(bitcode, kernel, constants)
+        if whole not in self._quick:
+            prepared = prepare(bitcode, kernel, constants, dump)
+            if dump.enabled or _is_small(prepared):
+                made = optimised_object(prepared, variant, dump)
+                native_cache.save(key, *made)
+                return load_object(*made)
+            self._quick[whole] = translate_quickly(prepared)
+        background().submit(Job(bitcode, kernel, constants, variant, _keeper(key, improve)))
+        return self._quick[whole]
+
+
+def _is_small(prepared: Prepared) -> bool:
+    return sum(len(block.instructions) for block in prepared.function.blocks) < _FEW
+
+
+def _keeper(key: str, improve: Improve) -> Callable[[bytes, ThreadgroupMemory], None]:
+    """What keeps object code for later processes and has this one run it."""
+
+    def keep(code: bytes, memory: ThreadgroupMemory) -> None:
+        native_cache.save(key, code, memory)
+        improve(load_object(code, memory))
+
+    return keep
