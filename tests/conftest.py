@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ if "sitecustomize" not in sys.modules or OFFLINE not in str(sys.modules["sitecus
 
 # What a test runs is optimised code from the first launch on, but where tiers are what it tests.
 os.environ["METALGEN_TIERS"] = "off"
+
+# Choices must not depend on what some earlier process measured.
+_TIMES = tempfile.TemporaryDirectory(prefix="metalgen-times-")
+os.environ["METALGEN_TIMES_DIR"] = _TIMES.name
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so would every process
 # that a test means to interrupt.

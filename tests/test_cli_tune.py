@@ -11,7 +11,7 @@ from metalgen.ops import winners
 
 @pytest.fixture
 def tune(monkeypatch, tmp_path):
-    monkeypatch.setattr(winners, "cache_directory", lambda: tmp_path)
+    monkeypatch.setenv("METALGEN_TIMES_DIR", str(tmp_path))
     winners.forget()
 
     def run(*arguments):

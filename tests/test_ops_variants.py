@@ -8,6 +8,7 @@ import torch
 from metalgen import ops, resources
 from metalgen.chips import find_chip
 from metalgen.errors import LaunchError
+from metalgen.kept_times import Time
 from metalgen.kernel_table import families, family
 from metalgen.ops import tuning, winners
 from metalgen.ops.instances import header
@@ -37,7 +38,7 @@ VARIANTS = [(f.name, v.name) for f in families().values() for v in f.variants]
 
 @pytest.fixture(autouse=True)
 def _nothing_tuned(monkeypatch, tmp_path):
-    monkeypatch.setattr(winners, "cache_directory", lambda: tmp_path)
+    monkeypatch.setenv("METALGEN_TIMES_DIR", str(tmp_path))
     winners.forget()
     yield
     winners.forget()
@@ -89,23 +90,23 @@ def test_the_tuner_keeps_the_fastest_and_operations_use_it():
     times = [t.us for t in timings]
     assert times == sorted(times)
     assert choose("softmax", torch.empty(1), (600,)).name == timings[0].variant  # the same bucket
-    kept = winners.winners(winners.device_name("cpu"))["softmax"]["float32"]
-    assert kept["1024"]["variant"] == timings[0].variant
-    assert "512" not in kept
+    kept = winners.kept(winners.device_name("cpu"), "softmax", "float32", (1024,))
+    assert {name: time.us for name, time in kept.items()} == {t.variant: t.us for t in timings}
+    assert not winners.kept(winners.device_name("cpu"), "softmax", "float32", (512,))
 
 
 def test_what_was_tuned_for_other_kernels_is_passed_over(tmp_path):
     tuning.tune("softmax", (1000,), rounds=1)
     path = tmp_path / "tuned.json"
     kept = json.loads(path.read_text())
-    path.write_text(json.dumps({**kept, "kernels": "others"}))
+    path.write_text(json.dumps({**kept, "version": "others"}))
     winners.forget()
-    assert winners.winners(winners.device_name("cpu")) == {}
+    assert winners.kept(winners.device_name("cpu"), "softmax", "float32", (1000,)) == {}
 
 
 def test_damaged_winners_are_passed_over_with_a_warning(tmp_path):
     (tmp_path / "tuned.json").write_text("{")
-    with pytest.warns(RuntimeWarning, match="damaged and passed over; remove it"):
+    with pytest.warns(RuntimeWarning, match="damaged and passed over"):
         assert choose("rows", torch.empty(1), (10,)).name == family("rows").default["cpu"]
 
 
@@ -129,14 +130,14 @@ def test_without_the_device_variants_are_ranked_by_the_model_until_one_is_measur
     assert all(t.us > 0 and not t.is_measured for t in timings)
 
     def kept():
-        return winners.winners("Apple M3 Max")["gemm"]["float16"]["512x512x512"]
+        return winners.kept("Apple M3 Max", "gemm", "float16", (512, 512, 512))
 
-    assert kept()["variant"] == timings[0].variant
-    assert not kept()["measured"]
-    measured = winners.Winner(timings[1].variant, 1.0, is_measured=True)
+    assert min(kept(), key=lambda name: kept()[name].us) == timings[0].variant
+    assert not any(time.is_measured for time in kept().values())
+    measured = {timings[1].variant: Time(1.0)}
     winners.keep("Apple M3 Max", "gemm", "float16", (512, 512, 512), measured)
     tuning.rank("gemm", (512, 512, 512), torch.float16, find_chip("M3 Max"))
-    assert kept()["variant"] == timings[1].variant
+    assert kept()[timings[1].variant] == Time(1.0)
 
 
 def test_sizes_round_up_to_powers_of_two():

@@ -14,12 +14,13 @@ from metalgen.air import Metallib
 from metalgen.chips import Chip, predict
 from metalgen.device import synchronize
 from metalgen.errors import LaunchError
+from metalgen.kept_times import Time
 from metalgen.kernel_table import Variant, family
 from metalgen.ops.arguments import DTYPES
 from metalgen.ops.library import Call, library, recorded
 from metalgen.ops.samples import Sample, find_mismatch
 from metalgen.ops.sized_samples import sample_of
-from metalgen.ops.winners import Winner, device_name, forced, keep
+from metalgen.ops.winners import device_name, forced, keep
 from metalgen.profile.estimate import dispatch_figures
 from metalgen.profile.launches import Buffer, Launch
 
@@ -56,9 +57,8 @@ def tune(
         raise LaunchError(f"{family_name}: no variant is right here: {wrong[fitting[0].name]}")
     times = _times(family_name, right, sample, dtype, device_type, rounds)
     measured = sorted(times.items(), key=lambda pair: pair[1])
-    name, us = measured[0]
-    winner = Winner(name, us, is_measured=True)
-    keep(device_name(device_type), family_name, DTYPES[dtype], sizes, winner)
+    kept = {name: Time(us) for name, us in measured}
+    keep(device_name(device_type), family_name, DTYPES[dtype], sizes, kept)
     failed = [Timing(name, None, True, reason) for name, reason in wrong.items() if reason]
     return (*(Timing(name, us, True) for name, us in measured), *failed)
 
@@ -68,7 +68,7 @@ def rank(
 ) -> tuple[Timing, ...]:
     """Every variant with the time that the cost model predicts for a chip, the fastest first.
 
-    Nothing is run. The first is kept for machines with that chip, until one of them measures.
+    Nothing is run. The times are kept for machines with that chip, until one of them measures.
     """
     sample = sample_of(family_name, sizes)
     arguments = sample.make(dtype)
@@ -80,8 +80,8 @@ def rank(
         work = [dispatch_figures(metallib, _launch(call, metallib)).work() for call in calls]
         found.append(Timing(variant.name, predict(work, chip).seconds * 1e6, False))
     found.sort(key=lambda timing: timing.us or 0.0)
-    winner = Winner(found[0].variant, found[0].us or 0.0, is_measured=False)
-    keep(f"Apple {chip.name}", family_name, DTYPES[dtype], sizes, winner)  # as Metal names it
+    kept = {t.variant: Time(t.us or 0.0, is_measured=False) for t in found}
+    keep(f"Apple {chip.name}", family_name, DTYPES[dtype], sizes, kept)  # as Metal names it
     return tuple(found)
 
 
