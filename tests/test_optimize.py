@@ -14,7 +14,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import metalgen
 from metalgen.optimize import Report, backend
-from metalgen.optimize.contender import RegionGraph
+from metalgen.optimize.contender import Offer, RegionGraph
+from metalgen.optimize.decision import LEAST_GAIN
+from metalgen.optimize.means import Means
 from metalgen.optimize.region import Region
 from metalgen.optimize.region_plan import plan_region
 from metalgen.optimize.report import RegionReport
@@ -185,11 +187,12 @@ def test_the_fastest_of_both_is_kept_and_the_times_are_reported():
     (region,), (graph,) = report.regions, report.graphs
     assert region.metal_us is not None
     assert region.aten_us is not None
-    assert (region.choice == "metal") == (region.metal_us < region.aten_us)
+    assert (region.choice == "metal") == (region.metal_us < (1 - LEAST_GAIN) * region.aten_us)
     if region.choice == "aten":
         assert graph.choice == "eager"
     elif graph.compiled_us is not None and graph.eager_us is not None:
-        assert (graph.choice == "mixed") == (graph.compiled_us < graph.eager_us)
+        is_faster = graph.compiled_us < (1 - LEAST_GAIN) * graph.eager_us
+        assert (graph.choice == "mixed") == is_faster
 
 
 def test_kernels_that_are_wrong_are_not_used():
@@ -199,7 +202,9 @@ def test_kernels_that_are_wrong_are_not_used():
     x = torch.randn(4, 5)
     eager = traced(lambda x: (torch.tanh(x),), x)
     plan = plan_region(RegionGraph(traced(lambda x: (torch.sin(x),), x)))
-    region = Region(RegionGraph(eager), [plan], "metal", RegionReport("region_0", ("tanh",)))
+    report = RegionReport("region_0", ("tanh",))
+    offer = Offer("templates", lambda: plan)
+    region = Region(RegionGraph(eager), [offer], Means("metal"), report)
     torch.testing.assert_close(region(x)[0], torch.tanh(x))
     assert region.report.choice == "aten"
     assert "20 of 20 elements are wrong" in region.report.reason

@@ -34,10 +34,24 @@ class Time:
     is_measured: bool = True
 
 
+def opened(name: str, version: str) -> KeptTimes:
+    """The times in the file of that name, one object for all of this process."""
+    return _opened(kept_path(name), version)
+
+
+def close_all() -> None:
+    """Read files anew when they are next asked for."""
+    _opened.cache_clear()
+
+
 @functools.cache
-def kept_times(path: Path, version: str) -> KeptTimes:
-    """What this process knows of a file; one object for all who ask."""
+def _opened(path: Path, version: str) -> KeptTimes:
     return KeptTimes(path, version)
+
+
+def bucket(size: int) -> int:
+    """A size rounded up to a power of two: those that share their times; 0 is alone."""
+    return 1 << (size - 1).bit_length() if size > 0 else 0
 
 
 def kept_path(name: str) -> Path:

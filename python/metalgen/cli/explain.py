@@ -14,6 +14,13 @@ def explain(
         str | None, typer.Option(metavar="STAGE", help="Print graph, loops, metal or plan.")
     ] = None,
     policy: Annotated[str, typer.Option(help="fastest or metal.")] = "fastest",
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="For kernels; the heaviest regions first."),
+    ] = None,
+    chip: Annotated[
+        str | None, typer.Option(help='Choose for a chip, such as "M3 Max", by the cost model.')
+    ] = None,
 ) -> None:
     """Show the regions of a module in eval mode, where each runs and why; or one stage of them.
 
@@ -23,11 +30,13 @@ def explain(
 
     if stage is not None and stage not in STAGES:
         raise typer.BadParameter(f"--stage {stage!r} is none of {', '.join(STAGES)}")
-    if policy not in ("fastest", "metal"):
-        raise typer.BadParameter(f"--policy {policy!r} is neither fastest nor metal")
     from metalgen.optimize import explain as explain_module
+    from metalgen.optimize.means import Means
     from metalgen.problem import open_problem
 
+    wanted = Means.of(policy, budget, chip).policy  # first: problem files take long
     loaded = open_problem(problem).load()
-    report = explain_module(loaded.module.eval(), loaded.inputs, policy=policy)  # type: ignore[arg-type]
+    report = explain_module(
+        loaded.module.eval(), loaded.inputs, policy=wanted, budget_s=budget, chip=chip
+    )
     typer.echo(report if stage is None else report.stage(stage))

@@ -14,9 +14,9 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
-from metalgen import resources
 from metalgen.device import measured_on
-from metalgen.kept_times import KeptTimes, Time, kept_path, kept_times
+from metalgen import kept_times, resources
+from metalgen.kept_times import KeptTimes, Time
 from metalgen.kernel_table import Variant, family
 from metalgen.ops.arguments import DTYPES
 
@@ -53,7 +53,7 @@ def _choose(
 
 def bucket(sizes: Sequence[int]) -> str:
     """Sizes rounded up to powers of two, such as "64x1024": problems that share a winner."""
-    return "x".join(str(1 << (size - 1).bit_length() if size > 0 else 0) for size in sizes)
+    return "x".join(str(kept_times.bucket(size)) for size in sizes)
 
 
 def device_name(device_type: str) -> str:
@@ -81,7 +81,7 @@ def keep(
 
 def forget() -> None:
     """Read what is kept anew when it is next asked for."""
-    kept_times.cache_clear()
+    kept_times.close_all()
     _choose.cache_clear()
 
 
@@ -97,7 +97,7 @@ def forced(family_name: str, variant: str) -> Iterator[None]:
 
 
 def _tuned() -> KeptTimes:
-    return kept_times(kept_path("tuned"), _fingerprint())
+    return kept_times.opened("tuned", _fingerprint())
 
 
 @functools.cache

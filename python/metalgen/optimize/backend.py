@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,19 +12,23 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.exc import TorchDynamoException
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
-from metalgen.errors import MetalgenError, UnsupportedError
-from metalgen.optimize.contender import Contender, RegionGraph
-from metalgen.optimize.contenders import offers
+from metalgen.errors import UnsupportedError
+from metalgen.optimize.canonical import fingerprint, renamed
+from metalgen.optimize.contender import RegionGraph, Source
+from metalgen.optimize.contenders import SOURCES, offers
 from metalgen.optimize.flops import flops
+from metalgen.optimize.graph_pass import SplitGraph
+from metalgen.optimize.means import Means
 from metalgen.optimize.partition import PREFIX, calls, is_random, operator_name, partition
-from metalgen.optimize.race import race
-from metalgen.optimize.region import Policy, Region
+from metalgen.optimize.region import Region
 from metalgen.optimize.report import GraphReport, RegionReport, Report
+from metalgen.optimize.whole_graph import WholeGraph
 from metalgen.proposers.builtin.exportable import decompositions
 
 Run = Callable[..., Any]
+OPTIONS = ("policy", "budget_s", "chip")  # those of optimize_for_metal
 
 
 def backend(
@@ -37,10 +41,12 @@ def backend(
     """What `torch.compile(model, backend="metalgen")` calls; `options={"policy": "metal"}`."""
     if mode not in (None, "default"):
         raise UnsupportedError(f"not supported: mode '{mode}'; give options={{'policy': ...}}")
-    unknown = set(options or {}) - {"policy"}
+    unknown = set(options or {}) - set(OPTIONS)
     if unknown:
-        raise UnsupportedError(f"not supported: option {', '.join(sorted(unknown))}; try policy")
-    return Backend(policy=(options or {}).get("policy", "fastest"))(module, inputs)
+        raise UnsupportedError(
+            f"not supported: option {', '.join(sorted(unknown))}; try {', '.join(OPTIONS)}"
+        )
+    return Backend(Means.of(**(options or {})))(module, inputs)
 
 
 @dataclass(eq=False)  # torch.compile must not take one backend's graphs for another's
@@ -50,14 +56,14 @@ class Backend:
     `module` is whose training mode decides; it is not kept alive.
     """
 
-    policy: Policy = "fastest"
+    means: Means = field(default_factory=Means)
     module: weakref.ref[nn.Module] | None = None
-    report: Report = field(init=False)
+    sources: Sequence[Source] = SOURCES
 
-    def __post_init__(self) -> None:
-        if self.policy not in ("fastest", "metal"):
-            raise UnsupportedError(f"not supported: policy '{self.policy}'; fastest or metal")
-        self.report = Report(self.policy)
+    @property
+    def report(self) -> Report:
+        """What was done so far."""
+        return self.means.report
 
     def __call__(self, module: GraphModule, inputs: Sequence[object]) -> Run:
         """What torch.compile is to run for a graph; the graph itself where nothing can be done."""
@@ -67,6 +73,7 @@ class Backend:
             graph.choice, graph.reason = "eager", reason
             self.report.graphs.append(graph)
             return module.forward
+        eager = module.forward
         build = _Build(self, graph)
         compiler = aot_autograd(
             fw_compiler=build.compile,
@@ -82,9 +89,11 @@ class Backend:
             graph.choice, graph.regions, graph.left = "eager", [], []
             graph.reason = f"cannot be captured: {type(error).__name__}: {lines[0]}"
             self.report.graphs.append(graph)
-            return module.forward
+            return eager
         self.report.graphs.append(graph)  # last: Dynamo may give up a capture and begin again
-        return _Chosen(module.forward, compiled, build)
+        return WholeGraph(
+            eager, compiled, graph, self.means, inputs, build.is_pure, build.fingerprint
+        )
 
     def _training(self) -> str | None:
         module = self.module() if self.module is not None else None
@@ -109,92 +118,38 @@ class _Build:
     backend: Backend
     graph: GraphReport
     is_pure: bool = False
+    fingerprint: str = ""
 
     def compile(self, module: GraphModule, inputs: Sequence[object]) -> Run:
         """The graph with its regions in place, to be called with a list that it empties."""
-        parameters = _parameters(module)
-        self.is_pure = _mutates_nothing() and not any(map(is_random, module.graph.nodes))
+        parameters = frozenset(_parameters(module))
+        is_repeatable = not any(map(_leaves_traces, module.graph.nodes))
+        self.is_pure = is_repeatable and _mutates_nothing()
+        self.fingerprint = fingerprint(RegionGraph(module, parameters))
         self.graph.flops = flops(module.graph.nodes)
         split = partition(module)
         self.graph.left = split.left
         for name, child in list(split.module.named_children()):
             if name.startswith(PREFIX) and isinstance(child, GraphModule):
                 setattr(split.module, name, self._region(name, child, parameters))
+        return SplitGraph(split.module, self.backend.means.budget, is_repeatable)
 
-        def run(arguments: list[object]) -> Any:
-            given = tuple(arguments)
-            arguments.clear()
-            return split.module(*given)
-
-        run._boxed_call = True  # type: ignore[attr-defined]
-        return run
-
-    def _region(self, name: str, module: GraphModule, parameters: set[str]) -> nn.Module:
+    def _region(self, name: str, module: GraphModule, parameters: Container[str]) -> nn.Module:
         report = RegionReport(name, _operators(module), flops=flops(module.graph.nodes))
         self.graph.regions.append(report)
-        graph = RegionGraph(module, frozenset(parameters), _device_type(module))
-        contenders: list[Contender] = []
-        failures: list[str] = []
-        for offer in offers(graph):
-            try:
-                contenders.append(offer.make())
-            except MetalgenError as error:
-                failures.append(str(error))
-            except Exception as error:  # whatever a source does not expect, ATen can compute
-                failures.append(f"{offer.name} failed: {type(error).__name__}: {error}")
-        if not contenders:
-            report.decide("aten", "; ".join(failures))
-            return module
-        self.backend.report.compilations += 1
-        report.kernels, report.stages = contenders[0].kernels, dict(contenders[0].stages)
-        return Region(graph, contenders, self.backend.policy, report)
+        graph = renamed(module, parameters)
+        return Region(graph, offers(graph, self.backend.sources), self.backend.means, report)
 
 
-@dataclass
-class _Chosen:
-    """One graph's callable: with regions, or eager where that is measured to be faster."""
-
-    eager: Run
-    compiled: Run
-    build: _Build
-    is_decided: bool = False
-
-    def __call__(self, *arguments: object) -> Any:
-        """The graph's outputs."""
-        if self.build.graph.choice == "eager":
-            return self.eager(*arguments)
-        if self.is_decided:
-            return self.compiled(*arguments)
-        results = self.compiled(*arguments)
-        self.is_decided = True
-        self._decide(arguments)
-        return results
-
-    def _decide(self, arguments: tuple[object, ...]) -> None:
-        """Eager, undecomposed, may beat the graph even where some regions gain."""
-        graph = self.build.graph
-        if not any(region.choice == "metal" for region in graph.regions):
-            graph.choice, graph.reason = "eager", "no region runs on Metal"
-        elif self.build.backend.policy == "metal":
-            graph.reason = "the policy asks for Metal"
-        elif not self.build.is_pure:
-            graph.reason = "not timed as a whole: it changes its inputs or draws random numbers"
-        else:
-            device = next(value.device for value in arguments if isinstance(value, Tensor))
-            graph.compiled_us, graph.eager_us = race(
-                lambda: self.compiled(*arguments), lambda: self.eager(*arguments), device
-            )
-            if graph.eager_us <= graph.compiled_us:
-                graph.choice, graph.reason = "eager", "eager is faster as a whole"
+def _leaves_traces(node: Node) -> bool:
+    """Whether running the node twice differs from running it once."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    return is_random(node) or node.target._schema.is_mutable
 
 
 def _operators(module: GraphModule) -> tuple[str, ...]:
     return tuple(operator_name(n) for n in calls(module) if n.target is not operator.getitem)
-
-
-def _device_type(module: GraphModule) -> str:
-    values = (node.meta.get("val") for node in module.graph.nodes)
-    return next((value.device.type for value in values if isinstance(value, Tensor)), "cpu")
 
 
 def _parameters(module: GraphModule) -> set[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
-from metalgen.optimize.contender import Offer, RegionGraph, Source
+from metalgen.optimize.contender import Contender, Offer, RegionGraph, Source
 from metalgen.optimize.region_plan import plan_region
 
 
@@ -18,5 +19,17 @@ SOURCES: tuple[Source, ...] = (templates,)
 
 def offers(region: RegionGraph, sources: Iterable[Source] = SOURCES) -> Sequence[Offer]:
     """All that is offered for a region, the most promising first where that was predicted."""
-    found = [offer for source in sources for offer in source(region)]
+    found = [offer for source in sources for offer in _asked(source, region)]
     return sorted(found, key=lambda offer: (offer.predicted is None, offer.predicted or 0.0))
+
+
+def _asked(source: Source, region: RegionGraph) -> Sequence[Offer]:
+    """What a source offers; where it fails, an offer that fails, for the report."""
+    try:
+        return list(source(region))
+    except Exception as error:  # whatever a source does not expect, others can compute
+        return [Offer(getattr(source, "__name__", "a source"), partial(_fail, error))]
+
+
+def _fail(error: Exception) -> Contender:
+    raise error

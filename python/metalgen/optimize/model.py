@@ -4,44 +4,83 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
 from metalgen.optimize.backend import Backend
-from metalgen.optimize.region import Policy
-from metalgen.optimize.report import Report
+from metalgen.optimize.means import Means, Policy
+from metalgen.optimize.report import Report, Stage, check_stage
+
+Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
 
 
 def optimize_for_metal(
-    model: nn.Module, *, policy: Policy = "fastest", dynamic: bool | None = True
+    model: nn.Module,
+    *,
+    policy: Policy = "fastest",
+    dynamic: bool | None = True,
+    budget_s: float | None = None,
+    chip: str | None = None,
 ) -> nn.Module:
     """The model with verified Metal kernels where they gain, the same parameters, eager elsewhere.
 
     Kernels serve inference: in eval mode, where nothing needs a gradient (`torch.no_grad()`).
     `policy="metal"` takes every kernel that is right, whatever its speed. `dynamic=False` compiles
-    anew for each size of the inputs. The result's `metal_report` tells what was done so far.
+    anew for each size of the inputs. `budget_s` bounds the seconds that first calls may take beside
+    the model's own: the heaviest parts get kernels first, the rest stays eager. With `chip`, such
+    as "M3 Max", kernels are chosen by what the cost model predicts for it, not by times measured
+    here. The result's `metal_report` tells what was done so far.
     """
-    backend = Backend(policy, weakref.ref(model))
+    backend = Backend(Means.of(policy, budget_s, chip), weakref.ref(model))
     compiled = torch.compile(model, backend=backend, dynamic=dynamic)
     assert isinstance(compiled, nn.Module)
     vars(compiled)["metal_report"] = backend.report  # setattr would write to `model`
     return compiled
 
 
+@overload
 def explain(
     model: nn.Module,
-    inputs: Tensor | Sequence[Any] | Mapping[str, Any],
+    inputs: Inputs,
+    *,
+    policy: Policy = ...,
+    budget_s: float | None = ...,
+    chip: str | None = ...,
+    stage: None = ...,
+) -> Report: ...
+@overload
+def explain(
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    policy: Policy = ...,
+    budget_s: float | None = ...,
+    chip: str | None = ...,
+    stage: Stage,
+) -> str: ...
+def explain(
+    model: nn.Module,
+    inputs: Inputs,
     *,
     policy: Policy = "fastest",
-) -> Report:
+    budget_s: float | None = None,
+    chip: str | None = None,
+    stage: Stage | None = None,
+) -> Report | str:
     """Run the model once on `inputs`, without gradients, and report what was done; it prints.
 
     `inputs` are forward's arguments: one tensor, a sequence, or a mapping by name. A result of
-    `optimize_for_metal` reports of its own calls, this one included.
+    `optimize_for_metal` reports of its own calls, this one included. With `stage` ("graph",
+    "loops", "metal", "plan") the text of every region at that stage instead. The other arguments
+    are those of `optimize_for_metal`.
     """
-    optimized = model if "metal_report" in vars(model) else optimize_for_metal(model, policy=policy)
+    if stage is not None:
+        check_stage(stage)
+    optimized = model
+    if "metal_report" not in vars(model):
+        optimized = optimize_for_metal(model, policy=policy, budget_s=budget_s, chip=chip)
     with torch.no_grad():
         if isinstance(inputs, Tensor):
             optimized(inputs)
@@ -50,4 +89,4 @@ def explain(
         else:
             optimized(*inputs)
     report: Report = vars(optimized)["metal_report"]
-    return report
+    return report if stage is None else report.stage(stage)

@@ -1,91 +1,137 @@
-"""A region in place of its operators: checked and timed when first called, then settled."""
+"""A region in place of its operators: each shape class is checked and timed once, then settled."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Hashable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from metalgen.errors import MetalgenError
-from metalgen.optimize.contender import Contender, RegionGraph
-from metalgen.optimize.race import race
-from metalgen.optimize.region_check import wrong_result
+from metalgen.optimize.contender import Contender, Offer, RegionGraph
+from metalgen.optimize.decision import Decision, decide, left
+from metalgen.optimize.means import Means
 from metalgen.optimize.report import RegionReport
+from metalgen.optimize.shape_class import shape_class, signature
 
-Policy = Literal["fastest", "metal"]
+# Each costs a check and a race; what comes later stays with ATen.
+MOST_CLASSES = 64
+_MOST_SIGNATURES = 1024
 
 
 class Region(nn.Module):
-    """Computes what `graph` computes, by the contender that is right and wanted, else in ATen."""
+    """Computes what `graph` computes, by a contender that is right and wanted, else in ATen.
+
+    May be called by several threads; one at a time decides.
+    """
 
     def __init__(
-        self,
-        graph: RegionGraph,
-        contenders: Sequence[Contender],
-        policy: Policy,
-        report: RegionReport,
+        self, graph: RegionGraph, offers: Sequence[Offer], means: Means, report: RegionReport
     ) -> None:
         super().__init__()
-        self._graph = graph
-        self._contenders = contenders
-        self._policy = policy
-        self._chosen: Contender | None = None
         self.report = report
+        self._graph = graph
+        self._offers = list(offers)
+        self._means = means
+        self._contenders: list[Contender] = []
+        self._failures: list[str] = []
+        self._classes: dict[str, Contender | None] = {}
+        self._chosen: dict[Hashable, Contender | None] = {}
+        self._is_static = not has_open_sizes(graph)
 
     def forward(self, *arguments: object) -> tuple[Tensor, ...]:
         """The region's outputs."""
-        if self.report.choice == "undecided":
-            self._decide(arguments)
-        if self._chosen is not None:
-            try:
-                return self._chosen.run(arguments)
-            except MetalgenError as error:
-                self._chosen = None
-                self.report.decide("aten", f"failed on later inputs: {error}")
-        return self._aten(*arguments)
+        return self.run(self.chosen(arguments), arguments)
 
-    def _aten(self, *arguments: object) -> tuple[Tensor, ...]:
-        results: tuple[Tensor, ...] = tuple(self._graph.module(*arguments))
-        return results
-
-    def _decide(self, arguments: tuple[object, ...]) -> None:
-        wrong: list[str] = []
-        best: tuple[float, float, Contender] | None = None
-        for contender in self._contenders:
-            if reason := self._wrong(contender, arguments):
-                wrong.append(reason if not self._contenders[1:] else f"{contender.name}: {reason}")
-                continue
-            metal_us, aten_us = self._race(contender, arguments)
-            if best is None or metal_us < best[0]:
-                best = (metal_us, aten_us, contender)
-        if best is None:
-            self.report.decide("aten", "; ".join(wrong))
-        else:
-            self._choose(*best)
-
-    def _wrong(self, contender: Contender, arguments: tuple[object, ...]) -> str | None:
-        names = [node.name for node in self._graph.outputs]
+    def chosen(self, arguments: tuple[object, ...]) -> Contender | None:
+        """Who computes such calls, None for ATen; decided now if it was not before."""
+        key = () if self._is_static else signature(arguments)
         try:
-            mismatch = wrong_result(contender, self._aten, arguments, names)
-        except MetalgenError as error:
-            return str(error)
-        return None if mismatch is None else f"wrong: {mismatch}"
+            return self._chosen[key]
+        except KeyError:
+            return self._settle(key, arguments)
 
-    def _race(self, contender: Contender, arguments: tuple[object, ...]) -> tuple[float, float]:
-        device = next(value.device for value in arguments if isinstance(value, Tensor))
-        return race(lambda: contender.run(arguments), lambda: self._aten(*arguments), device)
+    def is_settled(self, arguments: tuple[object, ...]) -> bool:
+        """Whether that was decided before."""
+        return shape_class(arguments) in self._classes
 
-    def _choose(self, metal_us: float, aten_us: float, contender: Contender) -> None:
-        self.report.metal_us, self.report.aten_us = metal_us, aten_us
-        self.report.kernels, self.report.stages = contender.kernels, dict(contender.stages)
-        if self._policy != "metal" and metal_us >= aten_us:
-            self.report.decide("aten", "verified, but ATen is faster")
-            return
-        self._chosen = contender
-        self.report.decide(
-            "metal",
-            "verified; the policy asks for Metal"
-            if self._policy == "metal"
-            else "verified and faster",
-        )
+    def run(self, contender: Contender | None, arguments: tuple[object, ...]) -> tuple[Tensor, ...]:
+        """The outputs, by ATen where the contender fails, and from then on."""
+        if contender is not None:
+            try:
+                return contender.run(arguments)
+            except MetalgenError as error:
+                self._give_up(arguments, f"failed on later inputs: {error}")
+        return self.aten(*arguments)
+
+    def aten(self, *arguments: object) -> tuple[Tensor, ...]:
+        """The outputs as ATen computes them."""
+        return tuple(self._graph.module(*arguments))
+
+    def _settle(self, key: Hashable, arguments: tuple[object, ...]) -> Contender | None:
+        with self._means.lock:
+            name = shape_class(arguments)
+            if name not in self._classes:
+                self._classes[name] = self._decide(name, arguments)
+            if len(self._chosen) >= _MOST_SIGNATURES:
+                self._chosen.clear()
+            self._chosen[key] = self._classes[name]
+            return self._classes[name]
+
+    def _decide(self, name: str, arguments: tuple[object, ...]) -> Contender | None:
+        budget = self._means.budget
+        if budget.is_spent:
+            decision = left(name, budget.reason)
+        elif len(self._classes) >= MOST_CLASSES:
+            decision = left(name, f"not checked: it is beyond the {MOST_CLASSES} shape classes")
+        else:
+            with budget.spending():
+                decision = self._tried(name, arguments)
+        self.report.add(decision.report)
+        best = next((c for c in self._contenders if c.name == decision.report.contender), None)
+        if best is not None:
+            self.report.kernels, self.report.stages = best.kernels, dict(best.stages)
+        return decision.contender
+
+    def _tried(self, name: str, arguments: tuple[object, ...]) -> Decision:
+        self._make()
+        if not self._contenders:
+            return left(name, "; ".join(self._failures) or "nothing is offered for it")
+        return decide(self._graph, self._contenders, arguments, self._means)
+
+    def _give_up(self, arguments: tuple[object, ...], reason: str) -> None:
+        with self._means.lock:
+            name = shape_class(arguments)
+            self._classes[name] = None
+            self._chosen.clear()
+            self.report.add(left(name, reason).report)
+
+    def _make(self) -> None:
+        """Make what was offered, once; what the budget does not reach is not made later either."""
+        for offer in self._offers:
+            if self._contenders and self._means.budget.is_spent:
+                break
+            try:
+                made = offer.make()
+            except MetalgenError as error:
+                self._failures.append(str(error))
+            except Exception as error:  # whatever a source does not expect, ATen can compute
+                self._failures.append(f"{offer.name} failed: {type(error).__name__}: {error}")
+            else:
+                if any(made.name == other.name for other in self._contenders):
+                    self._failures.append(f"{made.name} was offered twice")
+                    continue
+                self._contenders.append(made)
+                self._means.report.compilations += 1
+        self._offers = []
+
+
+def has_open_sizes(graph: RegionGraph) -> bool:
+    """Whether calls of the region may differ in sizes or numbers."""
+    values = [node.meta.get("val") for node in graph.placeholders]
+    return any(
+        any(isinstance(size, torch.SymInt) for size in (*value.shape, *value.stride()))
+        if isinstance(value, Tensor)
+        else not isinstance(value, bool | None)
+        for value in values
+    )

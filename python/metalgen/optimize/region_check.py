@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from metalgen.errors import MetalgenError
 from metalgen.generation.guarded import POISONS, GuardedMemory
 from metalgen.generation.mismatch import Output, find_mismatch
 from metalgen.optimize.contender import Contender
@@ -22,7 +23,12 @@ def wrong_result(
     precise = _precise(eager, arguments, expected)
     for poison in POISONS:  # what no kernel writes differs from one to the other
         memory = GuardedMemory(poison)
-        outputs = contender.run_in(memory.allocate, arguments)
+        try:
+            outputs = contender.run_in(memory.allocate, arguments)
+        except MetalgenError:
+            raise
+        except Exception as error:  # whatever a contender does not expect, ATen can compute
+            return f"{type(error).__name__}: {error}"
         if overrun := memory.overrun():
             return overrun
         for name, got, own, reference in zip(names, outputs, expected, precise, strict=True):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from metalgen.chips import Chip
 from metalgen.compiler import compile_source
 from metalgen.errors import UnsupportedError
 from metalgen.library import Library, load_metallib
@@ -18,6 +19,7 @@ from metalgen.optimize.contender import RegionGraph
 from metalgen.optimize.report import Stage
 from metalgen.plan import BoundPlan, CompiledPlan, LaunchPlan, compile_plan, kernels_of, parse_plan
 from metalgen.plan.run import Allocate
+from metalgen.profile import estimate
 from metalgen.proposers.builtin.subgraph import subgraph_kernels
 
 # From an output in memory order to its own order of dimensions; None where they are the same.
@@ -60,6 +62,16 @@ class RegionPlan:
         given = dict(zip(self.placeholders, arguments, strict=True))
         bound = BoundPlan(self.compiled, self.library, self._parameters(given), allocate)
         return self._outputs(bound, given)
+
+    def predict(self, arguments: Sequence[object], chip: Chip) -> float:
+        """Seconds that the cost model expects of the plan on a chip."""
+        sizes = {
+            name: (tuple(value.shape), str(value.dtype).removeprefix("torch."))
+            if isinstance(value, Tensor)
+            else value
+            for name, value in zip(self.placeholders, arguments, strict=True)
+        }
+        return estimate(self.library.metallib, self.compiled.plan, sizes, chip).seconds  # type: ignore[arg-type]
 
     def _parameters(self, given: dict[str, object]) -> dict[str, Tensor]:
         values = ((name, given[name]) for name in self.compiled.names.parameters)

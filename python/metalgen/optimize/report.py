@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from metalgen.errors import UnsupportedError
 
-HEADINGS = ("region", "runs on", "share", "kernels", "metal us", "aten us", "operators", "why")
 Choice = Literal["metal", "aten", "undecided"]
+# Where times come from: this process, an earlier one on this device, the cost model.
+How = Literal["measured", "kept", "predicted"]
 # What a region is turned into, one after the other.
 Stage = Literal["graph", "loops", "metal", "plan"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
+@dataclass(frozen=True)
+class ClassReport:
+    """What was decided for calls of one shape class; `us` by contender's name, and "aten"."""
+
+    shape_class: str
+    choice: Choice
+    reason: str
+    contender: str = ""  # the best that is right, chosen or not
+    us: Mapping[str, float] = field(default_factory=dict)
+    how: How | None = None
+
+    @property
+    def metal_us(self) -> float | None:
+        """Of the best contender."""
+        return self.us.get(self.contender)
+
+    @property
+    def aten_us(self) -> float | None:
+        """Of the same operators in ATen."""
+        return self.us.get("aten")
+
+
 @dataclass
 class RegionReport:
-    """Operators that are computed together; times in microseconds, where they were measured."""
+    """Operators that are computed together; times in microseconds, where they were measured.
+
+    `choice` and what follows it are those of the shape class that was decided last; `classes` has
+    all of them.
+    """
 
     name: str
     operators: tuple[str, ...]
@@ -28,7 +54,9 @@ class RegionReport:
     reason: str = "not called yet"
     metal_us: float | None = None
     aten_us: float | None = None
+    contender: str = ""
     stages: dict[Stage, str] = field(default_factory=dict)  # texts, where there are kernels
+    classes: dict[str, ClassReport] = field(default_factory=dict)
 
     @property
     def us(self) -> float:
@@ -39,10 +67,32 @@ class RegionReport:
         """Record where the region runs from now on."""
         self.choice, self.reason = choice, reason
 
+    def add(self, decided: ClassReport) -> None:
+        """Record where calls of a class run from now on."""
+        self.classes[decided.shape_class] = decided
+        self.decide(decided.choice, decided.reason)
+        self.metal_us, self.aten_us = decided.metal_us, decided.aten_us
+        self.contender = decided.contender
+
+
+@dataclass(frozen=True)
+class GraphClass:
+    """What was decided for a whole graph in one shape class."""
+
+    shape_class: str
+    choice: Literal["mixed", "eager"]
+    reason: str
+    compiled_us: float | None = None
+    eager_us: float | None = None
+    how: How | None = None
+
 
 @dataclass
 class GraphReport:
-    """One graph that torch.compile captured; `left` are operators without kernels, and why."""
+    """One graph that torch.compile captured; `left` are operators without kernels, and why.
+
+    `choice` and what follows it are those of the shape class that was decided last.
+    """
 
     regions: list[RegionReport] = field(default_factory=list)
     left: list[tuple[str, str]] = field(default_factory=list)
@@ -51,6 +101,13 @@ class GraphReport:
     reason: str = "regions are chosen one by one"
     compiled_us: float | None = None
     eager_us: float | None = None
+    classes: dict[str, GraphClass] = field(default_factory=dict)
+
+    def add(self, decided: GraphClass) -> None:
+        """Record where calls of a class run from now on."""
+        self.classes[decided.shape_class] = decided
+        self.choice, self.reason = decided.choice, decided.reason
+        self.compiled_us, self.eager_us = decided.compiled_us, decided.eager_us
 
     @property
     def in_metal(self) -> list[RegionReport]:
@@ -76,7 +133,7 @@ class Report:
 
     policy: str
     graphs: list[GraphReport] = field(default_factory=list)
-    compilations: int = 0
+    compilations: int = 0  # contenders that were made, which is when Metal is compiled
 
     @property
     def regions(self) -> list[RegionReport]:
@@ -106,8 +163,7 @@ class Report:
 
     def stage(self, stage: Stage) -> str:
         """All regions at one stage; UnsupportedError for a stage that there is not."""
-        if stage not in STAGES:
-            raise UnsupportedError(f"not supported: stage '{stage}'; {', '.join(STAGES)}")
+        check_stage(stage)
         return "\n\n".join(
             f"graph {number} {region.name}\n{region.stages.get(stage) or region.reason}"
             for number, graph in enumerate(self.graphs)
@@ -115,56 +171,12 @@ class Report:
         )
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        from metalgen.optimize.report_text import lines
 
-    def _lines(self) -> Iterator[str]:
-        yield f"policy {self.policy}, {self.compilations} Metal compilations"
-        if self.graphs:
-            before, after = self.launches
-            yield (
-                f"in Metal: {self.flops_share:.1%} of the FLOPs, {self.operators_share:.1%} of the "
-                f"operators; {before} operators became {after} launches"
-            )
-        if not self.graphs:
-            yield "torch.compile captured no graph: it was not called, or Dynamo leaves it to eager"
-        for number, graph in enumerate(self.graphs):
-            times = _times(graph.compiled_us, graph.eager_us, "compiled", "eager")
-            yield f"graph {number}: {graph.choice} ({graph.reason}{times})"
-            rows: list[tuple[str, ...]] = [HEADINGS]
-            rows += [_row(region, graph.time_share(region)) for region in graph.regions]
-            rows += [
-                ("-", "aten", "-", "-", "-", "-", name, why) for name, why in _counted(graph.left)
-            ]
-            if len(rows) > 1:
-                yield from _table(rows)
+        return "\n".join(lines(self))
 
 
-def _row(region: RegionReport, share: float | None) -> tuple[str, ...]:
-    names = Counter(region.operators)
-    operators = ", ".join(f"{n} x{count}" if count > 1 else n for n, count in names.items())
-    times = [_number(region.metal_us), _number(region.aten_us)]
-    percent = "-" if share is None else f"{share:.0%}"
-    where = (region.name, region.choice, percent, str(region.kernels))
-    return (*where, *times, operators, region.reason)
-
-
-def _counted(left: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    for (name, reason), count in Counter(left).items():
-        yield f"{name} x{count}" if count > 1 else name, reason
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
-
-
-def _times(first: float | None, second: float | None, one: str, other: str) -> str:
-    if first is None or second is None:
-        return ""
-    return f"; {one} {first:.0f} us, {other} {second:.0f} us"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  " + "  ".join(cells).rstrip()
+def check_stage(stage: str) -> None:
+    """Raises UnsupportedError for a stage that there is not."""
+    if stage not in STAGES:
+        raise UnsupportedError(f"not supported: stage '{stage}'; {', '.join(STAGES)}")

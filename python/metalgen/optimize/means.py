@@ -1,0 +1,55 @@
+"""What the regions of one model share: what is wanted, how long it may take, what is known."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import torch
+
+from metalgen.cache import tree_hash
+from metalgen.chips import Chip, find_chip
+from metalgen.errors import UnsupportedError
+from metalgen.kept_times import KeptTimes, opened
+from metalgen.optimize.budget import Budget
+from metalgen.optimize.report import Report
+
+Policy = Literal["fastest", "metal"]
+_SOURCES = (".py", ".h", ".metal", ".jinja", ".json")
+
+
+@dataclass
+class Means:
+    """`chip`: choose for that chip by the cost model rather than by times measured here."""
+
+    policy: Policy = "fastest"
+    budget: Budget = field(default_factory=Budget)
+    chip: Chip | None = None
+    report: Report = field(init=False)
+    # What is timed must be alone, and what is decided is decided once.
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self.report = Report(self.policy)
+
+    @classmethod
+    def of(
+        cls, policy: str = "fastest", budget_s: float | None = None, chip: str | None = None
+    ) -> Means:
+        """From what a user asks for; raises UnsupportedError."""
+        if policy not in get_args(Policy):
+            raise UnsupportedError(f"not supported: policy '{policy}'; fastest or metal")
+        if budget_s is not None and budget_s < 0:
+            raise UnsupportedError(f"not supported: a budget of {budget_s} s; 0 or more, or None")
+        return cls(
+            cast("Policy", policy), Budget(budget_s), None if chip is None else find_chip(chip)
+        )
+
+
+def kept_choices() -> KeptTimes:
+    """Times of regions and graphs, of today's metalgen and torch."""
+    own = tree_hash(Path(__file__).parents[1], suffixes=_SOURCES)[:16]
+    return opened("regions", f"metalgen {version('metalgen')} {own} torch {torch.__version__}")
