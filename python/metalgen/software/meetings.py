@@ -8,7 +8,7 @@ and leaves its results in the slots behind the operands, from where every thread
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metalgen.software.abi import SIMDGROUP_WIDTH
 from metalgen.software.ir.model import Instruction, Operand
@@ -51,6 +51,9 @@ class Value:
     def end(self) -> int:
         return self.components[-1][0] + 1
 
+    def moved(self, slots: int) -> Value:
+        return replace(self, first_slot=self.first_slot + slots)
+
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
@@ -63,7 +66,23 @@ class Meeting:
 
     @property
     def slots(self) -> int:
-        return max((value.end for value in (*self.operands, self.result) if value), default=0)
+        return max((value.end for value in self._values()), default=0)
+
+    @property
+    def first_slot(self) -> int:
+        return min((value.first_slot for value in self._values()), default=0)
+
+    @property
+    def operation(self) -> Meeting:
+        """What happens here, as if in the first slots: the same for meetings that do the same."""
+        back = -self.first_slot
+        operands = tuple(value.moved(back) for value in self.operands)
+        return Meeting(0, self.name, operands, self.result and self.result.moved(back))
+
+    def _values(self) -> Iterator[Value]:
+        yield from self.operands
+        if self.result is not None:
+            yield self.result
 
 
 def meeting_of(call: Instruction, number: int, first_slot: int) -> Meeting:

@@ -7,10 +7,11 @@ the next SIMD-group has its turn. When all have had theirs, the barrier opens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from metalgen.software import abi, runtime
 from metalgen.software.coroutines import AT_BARRIER, DECLARATIONS, RETURNED, STRAND, make_coroutine
+from metalgen.software.divisions import contain_divisions
 from metalgen.software.entry import SIGNATURE, arguments, loop_over_threads
 from metalgen.software.ir import write_module
 from metalgen.software.ir.model import Module
@@ -27,13 +28,15 @@ _SITES = f"<{_LANES} x i32>"
 def lower_to_coroutines(prepared: Prepared) -> str:
     """A module whose entry point runs a kernel with meeting points, one coroutine per thread."""
     narrow_matrices(prepared.function)
+    contain_divisions(prepared.function)
     given = arguments(prepared)
     meetings = make_coroutine(prepared.function)
     _declare_what_is_called(prepared.module, meetings)
+    operations = {m.operation: f"@metalgen.operation.{m.number}" for m in meetings if m.slots}
     parts = [
         flatten_address_spaces(write_module(prepared.module)),
-        *map(_meeting_function, meetings),
-        _simdgroup_function(meetings),
+        *(_operation_function(name, operation) for operation, name in operations.items()),
+        _simdgroup_function(meetings, operations),
         _entry(given.uniform, given.varying, given.values, meetings),
     ]
     return "\n".join(parts)
@@ -51,21 +54,31 @@ def _declare_what_is_called(module: Module, meetings: Sequence[Meeting]) -> None
     declarations[minimum] = f"declare i32 @{minimum}({_SITES})"
 
 
-def _meeting_function(meeting: Meeting) -> str:
-    """`void @metalgen.meeting.N(ptr payload, i32 active)`."""
-    head = f"define internal void @metalgen.meeting.{meeting.number}(ptr %payload, i32 %active) {{"
-    return "\n".join([head, *perform(meeting), "ret void", "}"])
+def _operation_function(name: str, operation: Meeting) -> str:
+    """`void name(ptr payload, i32 active)`, where `payload` is the meeting's own."""
+    head = f"define internal void {name}(ptr %payload, i32 %active) {{"
+    return "\n".join([head, *perform(operation), "ret void", "}"])
 
 
-def _simdgroup_function(meetings: Sequence[Meeting]) -> str:
+def _case(meeting: Meeting, operations: Mapping[Meeting, str]) -> str:
+    """The block that performs a meeting and has its lanes run on."""
+    label = f"meeting.{meeting.number}"
+    if not meeting.slots:
+        return f"{label}:\n  br label %run"
+    return f"""
+{label}:
+  %{label}.payload = getelementptr i8, ptr %payload, i64 {meeting.first_slot * SLOT_BYTES}
+  call void {operations[meeting.operation]}(ptr %{label}.payload, i32 %next)
+  br label %run
+"""
+
+
+def _simdgroup_function(meetings: Sequence[Meeting], operations: Mapping[Meeting, str]) -> str:
     """`i1 @metalgen.simdgroup(sites, handles, payload)`: whether lanes wait at a barrier."""
     numbers = [meeting.number for meeting in meetings]
     again = "".join(f", [ %next, %meeting.{n} ]" for n in numbers)
     cases = " ".join(f"i32 {n}, label %meeting.{n}" for n in numbers)
-    bodies = "\n".join(
-        f"meeting.{n}:\n  call void @metalgen.meeting.{n}(ptr %payload, i32 %next)\n  br label %run"
-        for n in numbers
-    )
+    bodies = "\n".join(_case(meeting, operations) for meeting in meetings)
     return f"""
 define internal i1 @metalgen.simdgroup(ptr %sites, ptr %handles, ptr %payload) {{
 start:

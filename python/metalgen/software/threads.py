@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from metalgen.software.divisions import contain_divisions
 from metalgen.software.entry import SIGNATURE, arguments, loop_over_threads
 from metalgen.software.ir import write_module
 from metalgen.software.ir.model import Instruction
@@ -17,6 +18,7 @@ _SHARED_SPACES = (1, 2)  # device, constant
 def lower_to_loops(prepared: Prepared) -> str:
     """A module whose entry point runs a kernel without meeting points for every thread in turn."""
     function, module = prepared.function, prepared.module
+    contain_divisions(function)
     # Threads that never meet may not depend on each other's plain loads and stores, so LLVM may
     # run several at a time. Private variables are not covered: all threads share their stack.
     group = add_node(module, "distinct !{}")

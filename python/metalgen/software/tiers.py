@@ -16,12 +16,14 @@ from metalgen.software.dump import Dump
 from metalgen.software.function_constants import Constants
 from metalgen.software.ir.passes import ThreadgroupMemory
 from metalgen.software.jit import NativeKernel, load_object
+from metalgen.software.meetings import is_meeting
 from metalgen.software.prepare import Prepared, prepare
+from metalgen.software.simdgroup.cfg import Graph
 
 Improve = Callable[[NativeKernel], None]
 
-# Kernels of fewer instructions are optimised at once, in less than half the time allowed.
-_FEW = 48
+# Without loops and meetings, so many instructions are optimised in half the time allowed.
+_FEW = 100
 
 
 def enabled() -> bool:
@@ -60,7 +62,9 @@ class Tiers:
 
 
 def _is_small(prepared: Prepared) -> bool:
-    return sum(len(block.instructions) for block in prepared.function.blocks) < _FEW
+    instructions = list(prepared.function.instructions())
+    plain = not any(map(is_meeting, instructions)) and not Graph(prepared.function).loops
+    return plain and len(instructions) < _FEW
 
 
 def _keeper(key: str, improve: Improve) -> Callable[[bytes, ThreadgroupMemory], None]:

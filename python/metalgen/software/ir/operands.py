@@ -24,22 +24,25 @@ _CASTS = frozenset({"bitcast", "addrspacecast", "inttoptr", "ptrtoint", "trunc",
 _EXPRESSIONS = _CASTS | {"getelementptr", "add", "sub", "xor", "splat"}
 
 
+# What is one word, made once: most types are.
+_WORDS: dict[str, Type] = {
+    **{name: Float(name) for name in FLOAT_BITS},
+    **{f"i{bits}": Int(bits) for bits in (1, 8, 16, 32, 64)},
+    **{name: Opaque(name) for name in ("void", "label", "metadata", "token")},
+}
+_POINTERS = {str(space): Pointer(space) for space in range(4)}
+
+
 def parse_type(tokens: Tokens) -> Type:
     text = tokens.next()
-    if text in FLOAT_BITS:
-        return Float(text)
+    word = _WORDS.get(text)
+    if word is not None:
+        return word
     if text == "ptr":
-        space = 0
-        if tokens.accept("addrspace"):
-            tokens.expect("(")
-            space = int(tokens.next())
-            tokens.expect(")")
-        return Pointer(space)
-    if text[0] == "i" and text[1:].isdigit():
+        return _pointer(tokens)
+    if text[:1] == "i" and text[1:].isdigit():
         return Int(int(text[1:]))
-    if text in ("void", "label", "metadata", "token"):
-        return Opaque(text)
-    if text[0] == "%":
+    if text[:1] == "%":
         return Named(text)
     if text == "[":
         return _counted(tokens, "]")
@@ -52,6 +55,15 @@ def parse_type(tokens: Tokens) -> Type:
             return struct
         return _counted(tokens, ">")
     raise UnsupportedError(f"not supported: LLVM type {text!r} in {tokens.line!r}")
+
+
+def _pointer(tokens: Tokens) -> Pointer:
+    space = "0"
+    if tokens.accept("addrspace"):
+        tokens.expect("(")
+        space = tokens.next()
+        tokens.expect(")")
+    return _POINTERS.get(space) or Pointer(int(space))
 
 
 def _counted(tokens: Tokens, closing: str) -> Array | Vector:
@@ -78,17 +90,20 @@ def parse_operand(tokens: Tokens) -> Operand:
 
 def parse_value(tokens: Tokens) -> Value:
     text = tokens.peek()
-    if text.startswith("%"):
+    first = text[:1]
+    if first == "%":
         return Local(tokens.next())
-    if text.startswith("@"):
+    if first.isdigit() or first == "-" or text in _CONSTANTS:
+        return Literal(tokens.next())
+    if first == "@":
         return Global(tokens.next())
     if text in _EXPRESSIONS:
         return _expression(tokens)
     if text in ("<", "[", "{"):
         return _aggregate(tokens)
-    if text.startswith("!"):
+    if first == "!":
         return Literal(tokens.rest() if tokens.peek(1) == "{" else tokens.next())
-    if text in _CONSTANTS or text[:1].isdigit() or text[:1] == "-" or text.startswith('c"'):
+    if text.startswith('c"'):
         return Literal(tokens.next())
     raise UnsupportedError(f"not supported: LLVM value {text!r} in {tokens.line!r}")
 

@@ -19,8 +19,8 @@ from metalgen.software.ir.operands import parse_attributes, parse_type
 from metalgen.software.ir.tokens import Tokens
 from metalgen.software.ir.types import Struct, Type
 
-_NUMBERED = re.compile(r"%(\d+)\b")
-_NUMBERED_LABEL = re.compile(r"^(\d+):", re.MULTILINE)
+_NUMBERED = re.compile(r"%(?=\d+\b)")
+_NUMBERED_LABEL = re.compile(r"^(?=\d+:)", re.MULTILINE)
 _LABEL = re.compile(r'^("[^"]*"|[-\w$.]+):')
 
 
@@ -32,7 +32,7 @@ def parse_module(text: str) -> Module:
     exceptions ...).
     """
     prefix = _unused_prefix(text)
-    text = _NUMBERED.sub(rf"%{prefix}\1", _NUMBERED_LABEL.sub(rf"{prefix}\1:", text))
+    text = _NUMBERED.sub(f"%{prefix}", _NUMBERED_LABEL.sub(prefix, text))
     module = Module({}, {}, {}, {}, [], [])
     lines = iter(text.splitlines())
     for line in lines:

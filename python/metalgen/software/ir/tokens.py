@@ -7,39 +7,35 @@ import re
 from metalgen.errors import UnsupportedError
 
 _TOKEN = re.compile(
-    r"""\s*(?:
-      (?P<comment>;.*)
-    | (?P<local>%(?:"[^"]*"|[-\w$.]+))
-    | (?P<global>@(?:"[^"]*"|[-\w$.]+))
-    | (?P<string>c?"[^"]*")
-    | (?P<number>-?\d+\.\d+(?:[eE][-+]?\d+)?|0x[HKLMR]?[0-9A-Fa-f]+|-?\d+)
-    | (?P<metadata>!(?:"[^"]*"|[-\w$.\\]*))
-    | (?P<group>\#\d+)
-    | (?P<word>[A-Za-z_$.][-\w$.]*)
-    | (?P<mark>\.\.\.|[()\[\]{}<>,=*:|])
-    )""",
+    r"""
+      [%@](?:"[^"]*"|[-\w$.]+)                                          # a value
+    | c?"[^"]*"
+    | -?\d+\.\d+(?:[eE][-+]?\d+)?|0x[HKLMR]?[0-9A-Fa-f]+|-?\d+        # a number
+    | !(?:"[^"]*"|[-\w$.\\]*)                                          # metadata
+    | \#\d+                                                            # an attribute group
+    | [A-Za-z_$.][-\w$.]*
+    | \.\.\.
+    | ;.*                                                              # a comment
+    | \S                                                               # a mark, or what no AIR has
+    """,
     re.VERBOSE,
 )
+_END = ("", "", "")  # what a parser finds behind the last token, however far it looks ahead
 
 
 class Tokens:
     """The tokens of one line, read from left to right."""
 
-    __slots__ = ("_line", "_position", "_texts")
+    __slots__ = ("_count", "_line", "_position", "_texts")
 
     def __init__(self, line: str) -> None:
         self._line = line
-        self._texts: list[str] = []
+        self._texts: list[str] = _TOKEN.findall(line)
+        if ";" in line and self._texts[-1].startswith(";"):
+            self._texts.pop()
+        self._count = len(self._texts)
+        self._texts.extend(_END)
         self._position = 0
-        at, end = 0, len(line.rstrip())
-        while at < end:
-            match = _TOKEN.match(line, at)
-            if match is None:
-                raise UnsupportedError(f"not supported: LLVM IR {line[at : at + 40].strip()!r}")
-            if match.lastgroup == "comment":
-                break
-            self._texts.append(match[0].lstrip())
-            at = match.end()
 
     @property
     def line(self) -> str:
@@ -47,16 +43,16 @@ class Tokens:
 
     def peek(self, ahead: int = 0) -> str:
         """The token `ahead` places on; the empty string past the end."""
-        index = self._position + ahead
-        return self._texts[index] if index < len(self._texts) else ""
+        return self._texts[self._position + ahead]
 
     def next(self) -> str:
-        text = self.peek()
-        self._position += 1
+        text = self._texts[self._position]
+        if text:
+            self._position += 1
         return text
 
     def accept(self, text: str) -> bool:
-        if self.peek() == text:
+        if self._texts[self._position] == text:
             self._position += 1
             return True
         return False
@@ -70,7 +66,7 @@ class Tokens:
     def accept_any(self, texts: frozenset[str]) -> tuple[str, ...]:
         """Consumes the tokens in `texts` that come next."""
         start = self._position
-        while self.peek() in texts:
+        while self._texts[self._position] in texts:
             self._position += 1
         return tuple(self._texts[start : self._position])
 
@@ -88,6 +84,6 @@ class Tokens:
 
     def rest(self) -> str:
         """Consumes what is left and returns its text."""
-        text = " ".join(self._texts[self._position :])
-        self._position = len(self._texts)
+        text = " ".join(self._texts[self._position : self._count])
+        self._position = self._count
         return text
