@@ -73,14 +73,17 @@ def chat_server(*answers: Answer | Rule) -> Iterator[ChatServer]:
     script = list(answers)
     requests: list[dict[str, Any]] = []
     keys: list[str] = []
+    turn = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
-            requests.append(json.loads(self.rfile.read(length)))
-            keys.append(self.headers.get("Authorization", ""))
-            given = script.pop(0) if len(script) > 1 else script[0]
-            answer = given if isinstance(given, Answer) else given(requests[-1])
+            request = json.loads(self.rfile.read(length))
+            with turn:  # several may ask at once
+                requests.append(request)
+                keys.append(self.headers.get("Authorization", ""))
+                given = script.pop(0) if len(script) > 1 else script[0]
+            answer = given if isinstance(given, Answer) else given(request)
             if self.path != "/v1/chat/completions":
                 answer = failure(404, f"no such path {self.path}")
             is_text = isinstance(answer.body, str)

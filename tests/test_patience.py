@@ -11,7 +11,7 @@ from chat_server import Answer, chat_server, completion
 
 from metalgen.errors import ProviderError
 from metalgen.proposers.openai import OpenAIProposer
-from metalgen.proposers.patience import Gate
+from metalgen.proposers.patience import Gate, Turn
 from metalgen.proposers.prompts import Message
 
 QUESTION = [Message("user", "?")]
@@ -28,8 +28,8 @@ def ask(server, times=1, gate=None, retries=4):
     async def together():
         proposer = OpenAIProposer("m", server.url, environment={}, retries=retries)
         async with proposer.chat as chat:
-            shared = gate or Gate()
-            return await asyncio.gather(*(chat.ask(QUESTION, shared) for _ in range(times)))
+            turn = Turn(gate)
+            return await asyncio.gather(*(chat.ask(QUESTION, turn) for _ in range(times)))
 
     return asyncio.run(together())
 

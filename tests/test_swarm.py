@@ -7,14 +7,15 @@ import threading
 import time
 
 import pytest
-from chat_server import chat_server, completion
+from chat_server import chat_server, completion, failure
 from problem_files import ADD, add_reply, write_problem
 from study_runs import run_study
 from typer.testing import CliRunner
 
 from metalgen.cli.app import make_app
-from metalgen.generation import Limits
+from metalgen.generation import Limits, Means, Settings, begin, conduct
 from metalgen.generation.evaluators import LocalEvaluators
+from metalgen.generation.tasks import find_problems
 from metalgen.proposers.openai import OpenAIProposer
 from metalgen.proposers.scripted import ScriptedProposer
 from metalgen.runs import open_run
@@ -124,25 +125,41 @@ def test_models_of_one_name_are_told_apart(evaluators, problem):
     assert [record.model for record in result.attempts] == ["scripted", "scripted#2"]
 
 
-def test_a_model_that_keeps_failing_is_not_asked_for_every_job(evaluators, tmp_path):
-    """Eight problems at a service that is down: three jobs find that out, and who went with them."""
-    from metalgen.generation import Means, Settings, begin, conduct
-    from metalgen.generation.tasks import find_problems
+@pytest.fixture
+def ask_about_six_problems(evaluators, tmp_path):
+    """Six jobs, three of which wait at once for the one call that their service takes at a time."""
+    (tmp_path / "problems").mkdir()
+    for number in range(6):
+        write_problem(tmp_path / "problems", ADD, f"add{number}.py")
 
-    folder = tmp_path / "problems"
-    folder.mkdir()
-    for number in range(8):
-        write_problem(folder, ADD, f"add{number}.py")
+    def ask(proposer):
+        settings = Settings(models=("m",), attempts=1, is_nested=True)
+        tasks = find_problems(tmp_path / "problems")
+        with begin(tasks, settings, {"m": proposer}, None) as store:
+            means = Means(calls=1, evaluators=evaluators)
+            stopped = conduct(store, settings, {"m": proposer}, means)
+            return store.calls(), store.jobs(), [each.reason for each in stopped]
+
+    return ask
+
+
+def test_a_model_that_keeps_failing_is_not_asked_for_every_job(ask_about_six_problems):
+    """Three jobs find out for all that the service is down, also for those that wait by then."""
     proposer = OpenAIProposer("m", "http://127.0.0.1:9/v1", environment={}, retries=0)
-    settings = Settings(models=("m",), is_nested=True)
-    with begin(find_problems(folder), settings, {"m": proposer}, None) as store:
-        stopped = conduct(store, settings, {"m": proposer}, Means(1, 1, evaluators=evaluators))
-        asked = len(store.calls())
-        assert asked in (3, 4)  # two jobs are under way at once: one is judged while one is asked
-        assert {row.state for row in store.jobs()} == {"stopped"}
-    given_up = [each for each in stopped if "failed 3 jobs in a row" in each.reason]
-    assert len(stopped) == 8
-    assert len(given_up) == 8 - asked
+    calls, jobs, reasons = ask_about_six_problems(proposer)
+    assert len(calls) == 3
+    assert {job.state for job in jobs} == {"stopped"}
+    assert [reason.count("failed 3 jobs in a row") for reason in reasons] == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_model_that_answers_in_between_is_asked_on(ask_about_six_problems):
+    answers = [failure(500, "busy"), failure(500, "busy"), completion(IDLE)] * 2
+    with chat_server(*answers) as server:
+        proposer = OpenAIProposer("m", server.url, environment={}, retries=0)
+        calls, jobs, reasons = ask_about_six_problems(proposer)
+    assert [call.error is None for call in calls] == [False, False, True] * 2
+    assert sorted(job.state for job in jobs) == ["finished"] * 2 + ["stopped"] * 4
+    assert not any("in a row" in reason for reason in reasons)
 
 
 def test_a_cuda_implementation_beside_the_problem_is_a_context(evaluators, problem):

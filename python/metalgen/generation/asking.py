@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from metalgen.errors import MetalgenError, ProposalError, UnsupportedError
+from metalgen.errors import MetalgenError, ProposalError, ProviderError, UnsupportedError
 from metalgen.generation.budget import Spending
 from metalgen.generation.replay import Replay, copy_call
 from metalgen.generation.result import AttemptRecord, verdict_json
 from metalgen.problem import Problem
 from metalgen.problem.loaded import described
 from metalgen.proposers import Chat, Conversational, Proposer, Reply
-from metalgen.proposers.patience import Gate
+from metalgen.proposers.patience import Gate, Turn
 from metalgen.proposers.prompts import Message
 from metalgen.runs import CallRow, Job, RunStore, StoredRun
 from metalgen.runs.records import Purpose
+
+# A service that failed so many jobs of a model in a row is asked nothing more for it.
+PATIENCE = 3
 
 
 class NoMoreError(Exception):
@@ -27,14 +31,17 @@ class NoMoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something to ask in an attempt: `request` is what its answer is kept by, `send` asks."""
+    """Something to ask in an attempt: `request` is what its answer is kept by.
+
+    `send` asks when its turn comes, and then first calls what it is given, which may refuse.
+    """
 
     job: Job
     number: int
     purpose: Purpose
     asked: object  # the proposer or chat, whose price counts
     request: str
-    send: Callable[[], Awaitable[Reply]]
+    send: Callable[[Callable[[], None]], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,7 @@ class Asking:
     calls_at_once: int = 8
     replay: Replay | None = None
     _gates: dict[str, Gate] = field(default_factory=dict)
+    _failed: Counter[int] = field(default_factory=Counter)  # jobs in a row, by id() of the asked
     # PyTorch's export, which the built-in proposer uses, is not made for several at once.
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -83,28 +91,28 @@ class Asking:
             self.spending.settle(job.model, reply)
 
     async def _send(self, question: Question) -> Answer:
-        call = self.store.asked(question.job, question.purpose, question.request)
-        started, clock = time.time(), time.perf_counter()
+        call = _Call(self.store, question)
+        asked = id(question.asked)
+
+        def on_turn() -> None:
+            # Others may have failed, or time run out, while this question waited for its turn.
+            if self._failed[asked] >= PATIENCE:
+                raise ProviderError(f"its service failed {PATIENCE} jobs in a row")
+            refusal = self.spending.refusal(question.job.model, question.asked)
+            if refusal is not None:
+                raise NoMoreError(refusal)
+            call.begin()
+
         try:
-            reply = await question.send()
-        except ProposalError as error:  # an answer, though not one that helps
-            seconds = time.perf_counter() - clock
-            self.store.answered(call, seconds=seconds, reply="", error=str(error))
+            reply = await question.send(on_turn)
+        except (MetalgenError, NoMoreError) as error:
+            # Nobody is let through between a failure and this count: nothing is awaited.
+            is_failed = isinstance(error, ProviderError)
+            self._failed[asked] = self._failed[asked] + 1 if is_failed else 0
+            call.fail(error)
             raise
-        except MetalgenError as error:
-            self.store.failed(call, time.perf_counter() - clock, str(error))
-            raise
-        seconds = time.perf_counter() - clock
-        self.store.answered(
-            call,
-            response=json.dumps({"prompt": reply.prompt, "response": reply.response}),
-            seconds=seconds,
-            reply=reply.text,
-            input_tokens=reply.input_tokens,
-            output_tokens=reply.output_tokens,
-            cost=reply.cost,
-        )
-        return Answer(reply, started, seconds)
+        self._failed[asked] = 0
+        return call.answer(reply)
 
     def _replayed(self, question: Question, replay: Replay) -> Answer:
         kept = replay.answer(question.job, question.request, question.number)
@@ -121,17 +129,20 @@ class Asking:
             for picture in message.pictures:
                 self.store.keep(picture.png)
         gate = self._gates.setdefault(chat.service, Gate(self.calls_at_once))
-        return Question(
-            job, number, purpose, chat, chat.request(messages), lambda: chat.ask(messages, gate)
-        )
+
+        async def send(on_turn: Callable[[], None]) -> Reply:
+            return await chat.ask(messages, Turn(gate, on_turn))
+
+        return Question(job, number, purpose, chat, chat.request(messages), send)
 
     def of_proposer(
         self, job: Job, proposer: Proposer, problem: Problem, history: Sequence[AttemptRecord]
     ) -> Question:
         """A question to a proposer that is no language model."""
 
-        async def send() -> Reply:
+        async def send(on_turn: Callable[[], None]) -> Reply:
             async with self._turn:
+                on_turn()
                 return await asyncio.to_thread(_propose, proposer, problem, history)
 
         request = json.dumps(
@@ -142,6 +153,52 @@ class Asking:
             ensure_ascii=False,
         )
         return Question(job, len(history) + 1, "proposal", proposer, request, send)
+
+
+class _Call:
+    """One call as it is kept: before it is first sent, and the moment it is answered."""
+
+    def __init__(self, store: RunStore, question: Question) -> None:
+        self._store = store
+        self._question = question
+        self._number: int | None = None  # None until it has its turn
+        self._started, self._clock = 0.0, 0.0
+
+    def begin(self) -> None:
+        """Keep the question, unless it is sent once more."""
+        if self._number is not None:
+            return
+        question = self._question
+        self._started, self._clock = time.time(), time.perf_counter()
+        self._number = self._store.asked(question.job, question.purpose, question.request)
+
+    def fail(self, error: Exception) -> None:
+        """Keep that it was not answered, or that the answer is unusable."""
+        if self._number is None:
+            return
+        if isinstance(error, ProposalError):  # an answer, though not one that helps
+            self._store.answered(self._number, seconds=self._seconds, reply="", error=str(error))
+        else:
+            self._store.failed(self._number, self._seconds, str(error))
+
+    def answer(self, reply: Reply) -> Answer:
+        """Keep the answer."""
+        assert self._number is not None, "answered before it had its turn"
+        seconds = self._seconds
+        self._store.answered(
+            self._number,
+            response=json.dumps({"prompt": reply.prompt, "response": reply.response}),
+            seconds=seconds,
+            reply=reply.text,
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            cost=reply.cost,
+        )
+        return Answer(reply, self._started, seconds)
+
+    @property
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._clock
 
 
 def _answered(kept: CallRow, source: StoredRun) -> Answer:

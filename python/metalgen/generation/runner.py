@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -24,9 +23,6 @@ from metalgen.problem import Problem
 from metalgen.proposers import Chat, Proposer
 from metalgen.runs import Job, JobRow, ProblemRow, RunStore
 
-# A service that failed so many jobs of a model in a row is asked for none that has not begun.
-PATIENCE = 3
-
 
 @dataclass
 class StudyRun:
@@ -40,7 +36,6 @@ class StudyRun:
     stopped: list[Stopped] = field(default_factory=list)
     _boards: dict[str, Board | None] = field(default_factory=dict)
     _opening: dict[str, asyncio.Lock] = field(default_factory=dict)
-    _failed: Counter[str] = field(default_factory=Counter)
 
     async def run(self) -> None:
         """All jobs; the first failure of the run itself (disk, replay) ends the others."""
@@ -73,16 +68,9 @@ class StudyRun:
 
     async def _work(self, job: Job, board: Board) -> None:
         proposer = self.proposers[job.model]
-        if self._failed[job.model] >= PATIENCE:
-            reason = f"its service failed {PATIENCE} jobs in a row"
-            self._note(job, Stopped(job.model, reason, True, job.context))
-            self.store.settle(job, "stopped", reason)
-            return
         stopped = await JobRun(
             job, proposer, board, self.shop, self.hint_proposer or proposer
         ).run()
-        is_failed = stopped is not None and stopped.is_provider_error
-        self._failed[job.model] = self._failed[job.model] + 1 if is_failed else 0
         if stopped is not None:
             self._note(job, stopped)
 

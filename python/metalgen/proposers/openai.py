@@ -15,7 +15,7 @@ from metalgen.problem import Problem
 from metalgen.proposers.blocking import run_blocking
 from metalgen.proposers.dialect import Dialect
 from metalgen.proposers.models import Price
-from metalgen.proposers.patience import RETRIES, Gate, patiently
+from metalgen.proposers.patience import RETRIES, Turn, patiently
 from metalgen.proposers.prompts import Message, Prompts
 from metalgen.proposers.protocol import Attempt, Reply
 from metalgen.proposers.service import Service, find_service, request_body
@@ -88,10 +88,10 @@ class OpenAIChat:
             await self._client.close()
             self._client = None
 
-    async def ask(self, messages: Sequence[Message], gate: Gate | None = None) -> Reply:
+    async def ask(self, messages: Sequence[Message], turn: Turn | None = None) -> Reply:
         """The model's answer; ProviderError where the service refuses or keeps failing."""
         with _service_errors(self._service):
-            answer = await self._answer(messages, gate or Gate())
+            answer = await self._answer(messages, turn or Turn())
         text = _text(answer, self.name)
         read, written = _tokens(answer.usage)
         return Reply(
@@ -103,7 +103,7 @@ class OpenAIChat:
             response=answer.model_dump_json(exclude_unset=True),
         )
 
-    async def _answer(self, messages: Sequence[Message], gate: Gate) -> ChatCompletion:
+    async def _answer(self, messages: Sequence[Message], turn: Turn) -> ChatCompletion:
         import openai
 
         while True:
@@ -112,7 +112,7 @@ class OpenAIChat:
             named = {name: body.pop(name) for name in ("model", "messages")}
             send = functools.partial(self._send, named, body)
             try:
-                return await patiently(send, gate, self._retries)
+                return await patiently(send, turn, self._retries)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if self._dialect is not dialect:
                     continue  # another question, asked meanwhile, has learnt better

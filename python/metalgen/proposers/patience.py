@@ -49,20 +49,37 @@ class Gate:
         self._places.release()
 
 
-async def patiently(send: Callable[[], Awaitable[T]], gate: Gate, retries: int = RETRIES) -> T:
+class Turn:
+    """One question at a gate: `on_turn` is called whenever it is let through, before it is sent."""
+
+    def __init__(self, gate: Gate | None = None, on_turn: Callable[[], None] | None = None) -> None:
+        self.gate = gate or Gate()
+        self._on_turn = on_turn or _nothing
+
+    async def send(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` gives; what `on_turn` raises where the question is not to be sent any more."""
+        async with self.gate:
+            self._on_turn()
+            return await ask()
+
+
+def _nothing() -> None:
+    """There is nothing to do."""
+
+
+async def patiently(send: Callable[[], Awaitable[T]], turn: Turn, retries: int = RETRIES) -> T:
     """What `send` gives, asked again where its failure may pass; openai's errors otherwise."""
     import openai
 
     for tries in range(retries + 1):
         try:
-            async with gate:
-                return await send()
+            return await turn.send(send)
         except (openai.APIStatusError, openai.APIConnectionError) as error:
             wait = _wait_after(error, tries)
             if wait is None or tries == retries:
                 raise
             if isinstance(error, openai.RateLimitError):
-                gate.close_for(wait)
+                turn.gate.close_for(wait)
         await asyncio.sleep(wait)
     raise AssertionError("the last try returns or raises")
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from metalgen.problem import Problem
     from metalgen.proposers.models import Price
-    from metalgen.proposers.patience import Gate
+    from metalgen.proposers.patience import Turn
     from metalgen.proposers.prompts import Message, Prompts
 
 Stage = Literal["reply", "plan", "compile", "launch", "verify"]
@@ -138,8 +138,8 @@ class Chat(Protocol):
         """What is asked, as text: what replies are kept by."""
         ...
 
-    async def ask(self, messages: Sequence[Message], gate: Gate | None = None) -> Reply:
-        """The answer; `gate` says how many may ask at once. Raises ProviderError."""
+    async def ask(self, messages: Sequence[Message], turn: Turn | None = None) -> Reply:
+        """The answer; `turn` says when it may be asked. Raises ProviderError."""
         ...
 
     async def __aenter__(self) -> Chat:
