@@ -17,7 +17,13 @@ class Budget:
 
     limit_s: float | None = None
     clock: Callable[[], float] = time.perf_counter
-    spent_s: float = 0.0
+    _spent_s: float = 0.0
+    _since: float | None = None  # of what runs now
+
+    @property
+    def spent_s(self) -> float:
+        """What was used, until now."""
+        return self._spent_s + (0.0 if self._since is None else self.clock() - self._since)
 
     @property
     def is_spent(self) -> bool:
@@ -31,12 +37,12 @@ class Budget:
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """What runs inside counts."""
-        started = self.clock()
+        """What runs inside counts; only one thread at a time, and not inside of itself."""
+        self._since = self.clock()
         try:
             yield
         finally:
-            self.spent_s += self.clock() - started
+            self._spent_s, self._since = self.spent_s, None
 
 
 def waves(times: Mapping[Named, float]) -> Iterator[list[Named]]:

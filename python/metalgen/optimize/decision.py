@@ -43,25 +43,33 @@ class Decision:
 
 
 def decide(
-    graph: RegionGraph, contenders: Sequence[Contender], arguments: Sequence[object], means: Means
+    graph: RegionGraph,
+    contenders: Sequence[Contender],
+    arguments: Sequence[object],
+    means: Means,
+    name: str,
+    refused: Sequence[str] = (),
 ) -> Decision:
-    """Check what there is on `arguments` and choose; what cannot be checked is not used."""
-    trial = _Trial(graph, arguments, means)
+    """Check what there is on `arguments`, which are of the class `name`, and choose.
+
+    What cannot be checked is not used. `refused`: what could not even be made, and why.
+    """
+    trial = _Trial(graph, arguments, means, name)
     right: list[Contender] = []
-    wrong: list[str] = []
+    wrong = list(refused)
     for contender in trial.ranked(contenders):
         if right and means.budget.is_spent:
             break
         if (reason := trial.wrong(contender)) is None:
             right.append(contender)
         else:
-            wrong.append(f"{contender.name}: {reason}" if contenders[1:] else reason)
+            wrong.append(f"{contender.name}: {reason}")
     if not right:
-        return left(shape_class(arguments), "; ".join(wrong))
+        return left(name, "; ".join(wrong))
     try:
-        return trial.best(right)
+        return trial.best(right, tuple(wrong))
     except MetalgenError as error:  # such as a device that reports an error while it is timed
-        return left(shape_class(arguments), str(error))
+        return left(name, str(error))
 
 
 def left(name: str, reason: str) -> Decision:
@@ -74,6 +82,7 @@ class _Trial:
     graph: RegionGraph
     arguments: Sequence[object]
     means: Means
+    name: str
 
     def ranked(self, contenders: Sequence[Contender]) -> Sequence[Contender]:
         """The most promising first, by the cost model, where the rest may not have its turn."""
@@ -94,7 +103,7 @@ class _Trial:
             return "cannot be checked here: out of memory"
         return None if mismatch is None else f"wrong: {mismatch}"
 
-    def best(self, right: Sequence[Contender]) -> Decision:
+    def best(self, right: Sequence[Contender], refused: tuple[str, ...]) -> Decision:
         us, how = self._times(right)
         best = min(right, key=lambda contender: us.get(contender.name, float("inf")))
         metal_us, aten_us = us.get(best.name), us.get("aten")
@@ -113,12 +122,13 @@ class _Trial:
         return Decision(
             best if is_used else None,
             ClassReport(
-                shape_class(self.arguments),
+                self.name,
                 "metal" if is_used else "aten",
                 reason,
                 best.name,
                 us,
                 how,
+                refused,
             ),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -78,14 +77,15 @@ class SplitGraph:
     def _times(self, given: tuple[object, ...]) -> dict[Region, float | None]:
         """Seconds of every region that is not settled, in ATen; a first pass warms up."""
         times: dict[Region, float | None] = {}
+        clock = self.budget.clock
 
         def timed(region: Region, of: tuple[object, ...]) -> tuple[Tensor, ...]:
             device = next((value.device.type for value in of if isinstance(value, Tensor)), "cpu")
             synchronize(device)
-            started = time.perf_counter()
+            started = clock()
             results = region.aten(*of)
             synchronize(device)
-            times[region] = None if region.is_settled(of) else time.perf_counter() - started
+            times[region] = None if region.is_settled(of) else clock() - started
             return results
 
         for _ in range(2):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import torch
@@ -37,6 +38,7 @@ def optimize_for_metal(
     compiled = torch.compile(model, backend=backend, dynamic=dynamic)
     assert isinstance(compiled, nn.Module)
     vars(compiled)["metal_report"] = backend.report  # setattr would write to `model`
+    vars(compiled)["forward"] = _FirstAlone(compiled.forward)
     return compiled
 
 
@@ -90,3 +92,21 @@ def explain(
             optimized(*inputs)
     report: Report = vars(optimized)["metal_report"]
     return report if stage is None else report.stage(stage)
+
+
+class _FirstAlone:
+    """Calls wait until one is through: each thread would capture and compile for itself."""
+
+    def __init__(self, run: Callable[..., Any]) -> None:
+        self._run = run
+        self._lock = threading.RLock()
+        self._is_through = False
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if not self._is_through:
+            with self._lock:
+                if not self._is_through:
+                    results = self._run(*arguments, **named)
+                    self._is_through = True
+                    return results
+        return self._run(*arguments, **named)

@@ -37,7 +37,7 @@ class Region(nn.Module):
         self._failures: list[str] = []
         self._classes: dict[str, Contender | None] = {}
         self._chosen: dict[Hashable, Contender | None] = {}
-        self._is_static = not has_open_sizes(graph)
+        self._open = open_places(graph)
 
     def forward(self, *arguments: object) -> tuple[Tensor, ...]:
         """The region's outputs."""
@@ -45,7 +45,7 @@ class Region(nn.Module):
 
     def chosen(self, arguments: tuple[object, ...]) -> Contender | None:
         """Who computes such calls, None for ATen; decided now if it was not before."""
-        key = () if self._is_static else signature(arguments)
+        key = signature(arguments[i] for i in self._open)
         try:
             return self._chosen[key]
         except KeyError:
@@ -53,7 +53,7 @@ class Region(nn.Module):
 
     def is_settled(self, arguments: tuple[object, ...]) -> bool:
         """Whether that was decided before."""
-        return shape_class(arguments) in self._classes
+        return self._class(arguments) in self._classes
 
     def run(self, contender: Contender | None, arguments: tuple[object, ...]) -> tuple[Tensor, ...]:
         """The outputs, by ATen where the contender fails, and from then on."""
@@ -68,9 +68,12 @@ class Region(nn.Module):
         """The outputs as ATen computes them."""
         return tuple(self._graph.module(*arguments))
 
+    def _class(self, arguments: tuple[object, ...]) -> str:
+        return shape_class(arguments[i] for i in self._open)
+
     def _settle(self, key: Hashable, arguments: tuple[object, ...]) -> Contender | None:
         with self._means.lock:
-            name = shape_class(arguments)
+            name = self._class(arguments)
             if name not in self._classes:
                 self._classes[name] = self._decide(name, arguments)
             if len(self._chosen) >= _MOST_SIGNATURES:
@@ -97,11 +100,11 @@ class Region(nn.Module):
         self._make()
         if not self._contenders:
             return left(name, "; ".join(self._failures) or "nothing is offered for it")
-        return decide(self._graph, self._contenders, arguments, self._means)
+        return decide(self._graph, self._contenders, arguments, self._means, name, self._failures)
 
     def _give_up(self, arguments: tuple[object, ...], reason: str) -> None:
         with self._means.lock:
-            name = shape_class(arguments)
+            name = self._class(arguments)
             self._classes[name] = None
             self._chosen.clear()
             self.report.add(left(name, reason).report)
@@ -114,7 +117,7 @@ class Region(nn.Module):
             try:
                 made = offer.make()
             except MetalgenError as error:
-                self._failures.append(str(error))
+                self._failures.append(f"{offer.name}: {error}")
             except Exception as error:  # whatever a source does not expect, ATen can compute
                 self._failures.append(f"{offer.name} failed: {type(error).__name__}: {error}")
             else:
@@ -126,12 +129,14 @@ class Region(nn.Module):
         self._offers = []
 
 
-def has_open_sizes(graph: RegionGraph) -> bool:
-    """Whether calls of the region may differ in sizes or numbers."""
+def open_places(graph: RegionGraph) -> tuple[int, ...]:
+    """Which of a region's arguments differ in sizes, strides or value from call to call."""
     values = [node.meta.get("val") for node in graph.placeholders]
-    return any(
-        any(isinstance(size, torch.SymInt) for size in (*value.shape, *value.stride()))
-        if isinstance(value, Tensor)
-        else not isinstance(value, bool | None)
-        for value in values
-    )
+    return tuple(i for i, value in enumerate(values) if is_open(value))
+
+
+def is_open(value: object) -> bool:
+    """Whether calls of the same graph may differ in an argument's sizes, strides or value."""
+    if isinstance(value, Tensor):
+        return any(isinstance(size, torch.SymInt) for size in (*value.shape, *value.stride()))
+    return not isinstance(value, bool | None)

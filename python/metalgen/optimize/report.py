@@ -26,6 +26,7 @@ class ClassReport:
     contender: str = ""  # the best that is right, chosen or not
     us: Mapping[str, float] = field(default_factory=dict)
     how: How | None = None
+    refused: tuple[str, ...] = ()  # contenders that are out of the race, and why
 
     @property
     def metal_us(self) -> float | None:

@@ -59,12 +59,11 @@ def _class_row(found: ClassReport) -> tuple[str, ...]:
 
 
 def _why(found: ClassReport) -> str:
-    """The reason, and the times of all contenders where there was more than one."""
+    """The reason, the times of all contenders where there was more than one, and who was out."""
     others = {name: us for name, us in found.us.items() if name != "aten"}
-    if len(others) < 2:
-        return found.reason
     times = ", ".join(f"{name} {us:.0f} us" for name, us in sorted(others.items(), key=_time))
-    return f"{found.reason}: {times}"
+    parts = [found.reason, *([times] if len(others) > 1 else []), *found.refused]
+    return "; ".join(parts)
 
 
 def _time(pair: tuple[str, float]) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from metalgen.device import measured_on
@@ -17,7 +16,7 @@ from metalgen.optimize.decision import LEAST_GAIN
 from metalgen.optimize.graph_pass import settling
 from metalgen.optimize.means import Means, kept_choices
 from metalgen.optimize.race import race
-from metalgen.optimize.region import MOST_CLASSES
+from metalgen.optimize.region import MOST_CLASSES, is_open
 from metalgen.optimize.report import GraphClass, GraphReport, How
 from metalgen.optimize.shape_class import shape_class, signature
 
@@ -44,7 +43,7 @@ class WholeGraph:
     _chosen: dict[Hashable, Run] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._open = tuple(i for i, value in enumerate(self.inputs) if _is_open(value))
+        self._open = tuple(i for i, value in enumerate(self.inputs) if is_open(value))
 
     def __call__(self, *arguments: object) -> Any:
         """The graph's outputs."""
@@ -113,10 +112,3 @@ class WholeGraph:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _is_open(value: object) -> bool:
-    """Whether calls of the same graph may differ in this argument's sizes."""
-    if isinstance(value, Tensor):
-        return any(isinstance(size, torch.SymInt) for size in (*value.shape, *value.stride()))
-    return not isinstance(value, bool | None)

@@ -26,6 +26,8 @@ from metalgen.plan.schema import AtenStep, KernelStep, LaunchPlan, TensorArgumen
 from metalgen.plan.steps import AtenCall, Dispatch, execute
 
 Bindable = Tensor | bool | int | float
+# Sets of input shapes that a plan is kept evaluated for; a sequence that grows has ever new ones.
+MOST_PREPARED = 256
 Allocate = Callable[[str, tuple[int, ...], torch.dtype, torch.device], Tensor]
 
 
@@ -124,6 +126,8 @@ class BoundPlan:
         key = tuple(_key(value) for value in inputs.values())
         prepared = self._prepared.get(key)
         if prepared is None:
+            if len(self._prepared) >= MOST_PREPARED:
+                self._prepared = {}
             prepared = self._prepared[key] = self._prepare(inputs)
         device = _device(inputs, self.parameters)
         self._refresh(prepared, device)
