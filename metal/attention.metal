@@ -11,16 +11,19 @@ using namespace metal;
 constant bool has_bool_mask [[function_constant(0)]];  // true where a key counts
 constant bool has_mask [[function_constant(1)]];       // added to the scores
 constant bool is_causal [[function_constant(2)]];      // query i sees keys 0 to i
+constant bool hides [[function_constant(3)]];          // the bool mask is true where none counts
+constant bool is_safe [[function_constant(4)]];        // no key seen gives zeros, else NaN
 
 struct AttentionShape {
   uint queries, keys;
   uint size, value_size;          // elements of a query or key, and of a value
   uint share;                     // heads of q for each head of k and v
-  float scale;
+  float scale, hidden;            // score of a key that a bool mask hides
   ulong q_batch, q_head, q_row;   // elements from one to the next
   ulong k_batch, k_head, k_row;
   ulong v_batch, v_head, v_row;
   ulong mask_batch, mask_head, mask_row, mask_key;
+  ulong y_batch, y_head, y_row;
 };
 
 // The larger of the two; NaN if either is, which max() would pass over.
@@ -32,7 +35,7 @@ static float masked(float score, device const uchar* bool_mask, device const T* 
                     constant AttentionShape& shape, uint query, uint key) {
   if (key >= shape.keys || query >= shape.queries || (is_causal && key > query)) return -INFINITY;
   const size_t index = query * shape.mask_row + key * shape.mask_key;
-  if (has_bool_mask && bool_mask[index] == 0) return -INFINITY;
+  if (has_bool_mask && (bool_mask[index] == 0) != hides) return shape.hidden;
   score *= shape.scale;
   return has_mask ? score + float(mask[index]) : score;
 }
@@ -40,6 +43,12 @@ static float masked(float score, device const uchar* bool_mask, device const T* 
 // exp(x - largest), of which nothing is left where no score was finite yet.
 static float weight_of(float x, float largest) {
   return largest == -INFINITY ? 0.0f : precise::exp(x - largest);
+}
+
+// A weighted sum over the sum of weights, which is 0 where a query sees no key at all.
+template <typename T>
+static T averaged(float sum, float total) {
+  return T(total == 0.0f ? (is_safe ? 0.0f : NAN) : sum / total);
 }
 
 // Where a query's scores are, and what is known of them: four lanes share a row of eight, and all
@@ -138,7 +147,6 @@ kernel void attention(
     device T* y                    [[buffer(5)]],
     constant AttentionShape& shape [[buffer(6)]],
     uint3 group                    [[threadgroup_position_in_grid]],
-    uint3 groups                   [[threadgroups_per_grid]],
     uint thread_id                 [[thread_index_in_threadgroup]],
     uint simdgroup                 [[simdgroup_index_in_threadgroup]],
     uint lane                      [[thread_index_in_simdgroup]]) {
@@ -195,7 +203,7 @@ kernel void attention(
     threadgroup_barrier(mem_flags::mem_threadgroup);  // values and weights have been read
   }
 
-  y += (size_t(group.z) * groups.y + group.y) * shape.queries * shape.value_size;
+  y += group.z * shape.y_batch + group.y * shape.y_head;
   for (uint first = 0; first < size; first += block) {
     const uint columns = min(block, size - first);
     for (uint j = 0; j < columns / 8; ++j) {
@@ -206,9 +214,7 @@ kernel void attention(
       const uint row = e / block, column = first + e % block;
       const float total = simd_shuffle(progress.total, ushort(row * 4));
       if (own_query + row < shape.queries && column < min(size, shape.value_size)) {
-        // A query that sees no key at all attends to nothing.
-        y[size_t(own_query + row) * shape.value_size + column] =
-            T(total == 0.0f ? 0.0f : scores[e] / total);
+        y[(own_query + row) * shape.y_row + column] = averaged<T>(scores[e], total);
       }
     }
     simdgroup_barrier(mem_flags::mem_threadgroup);  // it has been read
@@ -227,7 +233,6 @@ kernel void attention_vector(
     device T* y                    [[buffer(5)]],
     constant AttentionShape& shape [[buffer(6)]],
     uint3 group                    [[threadgroup_position_in_grid]],
-    uint3 groups                   [[threadgroups_per_grid]],
     uint simdgroup                 [[simdgroup_index_in_threadgroup]],
     uint lane                      [[thread_index_in_simdgroup]]) {
   constexpr uint per_lane = size / 32;
@@ -278,10 +283,10 @@ kernel void attention_vector(
     total += part_total[s] * factor;
     for (uint j = 0; j < per_lane; ++j) sums[j] += parts[s][lane + j * 32] * factor;
   }
-  y += ((size_t(group.z) * groups.y + group.y) * shape.queries + group.x) * shape.value_size;
+  y += group.z * shape.y_batch + group.y * shape.y_head + group.x * shape.y_row;
   for (uint j = 0; j < per_lane; ++j) {
     if (lane + j * 32 >= shape.value_size) continue;
-    y[lane + j * 32] = T(total == 0.0f ? 0.0f : sums[j] / total);
+    y[lane + j * 32] = averaged<T>(sums[j], total);
   }
 }
 

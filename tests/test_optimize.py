@@ -107,7 +107,7 @@ def test_a_transformer_block_runs_whole_in_kernels():
     model, x = AttentionBlock().eval(), torch.randn(2, 6, 16)
     optimized = metalgen.optimize_for_metal(model, policy="metal")
     torch.testing.assert_close(run(optimized, x), run(model, x))
-    assert {"bmm", "_softmax", "gelu", "native_layer_norm"} <= on_metal(report_of(optimized))
+    assert {"scaled_dot_product_attention", "gelu", "native_layer_norm"} <= on_metal(report_of(optimized))
     assert all(region.choice == "metal" for region in report_of(optimized).regions)
 
 

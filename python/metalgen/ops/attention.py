@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -44,12 +45,17 @@ def scaled_dot_product_attention(
     queries, keys). `causal`: query i sees keys 0 to i. A query that sees no key gets zeros.
     `scale` is 1 / sqrt(e) unless given. Dao et al., "FlashAttention" (2022). Raises LaunchError.
     """
-    check_tensors("scaled_dot_product_attention", q=q, k=k, v=v)
-    _check_shapes(q, k, v)
-    _check_mask(q, k, mask)
+    check_attention(q, k, v, mask)
     factor = 1 / math.sqrt(max(q.shape[-1], 1)) if scale is None else float(scale)
     result: Tensor = _attention(q, k, v, mask, causal, factor)
     return result
+
+
+def check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> None:
+    """Raises LaunchError for what the kernels cannot take."""
+    check_tensors("scaled_dot_product_attention", q=q, k=k, v=v)
+    _check_shapes(q, k, v)
+    _check_mask(q, k, mask)
 
 
 def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
@@ -91,6 +97,27 @@ def _attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float
 ) -> Tensor:
     result = q.new_empty((*q.shape[:3], v.shape[3]))
+    return attend(q, k, v, result, AttentionOptions(mask, causal, scale))
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionOptions:
+    """What attention may take beside q, k and v.
+
+    A bool mask is true where a key counts, or where it does not if `hides`; the score of one that
+    does not is `hidden`. A query that sees no key gets zeros if `is_safe`, else NaN.
+    """
+
+    mask: Tensor | None = None
+    causal: bool = False
+    scale: float = 1.0
+    hides: bool = False
+    hidden: float = -math.inf
+    is_safe: bool = True
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, result: Tensor, options: AttentionOptions) -> Tensor:
+    """Write softmax(scale q kᵀ + mask) v into `result`, whose last dimension is contiguous."""
     if result.numel() == 0:
         return result
     if k.shape[2] == 0:
@@ -101,18 +128,18 @@ def _attention(
     is_vector = queries <= _FEW_QUERIES
     name = "attention_vector" if is_vector else "attention"
     variant = choose(name, q, sizes)
+    mask = options.mask
     wide = None if mask is None else mask.expand(batch, heads, queries, k.shape[2])
     is_bool = mask is not None and mask.dtype == torch.bool
-    shape = (queries, k.shape[2], size, v.shape[3], heads // k.shape[1], scale)
-    steps = [x.stride()[:3] for x in (q, k, v)]
+    shape = (queries, k.shape[2], size, v.shape[3], heads // k.shape[1])
+    steps = [*(step for x in (q, k, v) for step in x.stride()[:3])]
+    steps += [*(wide.stride() if wide is not None else [0] * 4), *result.stride()[:3]]
     kernel_of(name, variant, q)(
         *(memory_of(x) for x in (q, k, v)),
         memory_of(wide) if wide is not None and is_bool else None,
         memory_of(wide) if wide is not None and not is_bool else None,
-        result,
-        struct.pack(
-            "<5If13Q", *shape, *sum(steps, ()), *(wide.stride() if wide is not None else [0] * 4)
-        ),
+        memory_of(result),
+        struct.pack("<5I2f4x16Q", *shape, options.scale, options.hidden, *steps),
         threadgroups=(
             queries if is_vector else ceil_div(queries, 8 * variant["simdgroups"]),
             heads,
@@ -122,7 +149,9 @@ def _attention(
         constants={
             "has_bool_mask": is_bool,
             "has_mask": mask is not None and not is_bool,
-            "is_causal": causal,
+            "is_causal": options.causal,
+            "hides": options.hides,
+            "is_safe": options.is_safe,
         },
     )
     return result

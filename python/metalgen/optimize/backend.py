@@ -15,6 +15,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.fx import GraphModule, Node
 
 from metalgen.errors import UnsupportedError
+from metalgen.optimize.attention.operator import keep_attention
 from metalgen.optimize.canonical import fingerprint, renamed
 from metalgen.optimize.contender import RegionGraph, Source
 from metalgen.optimize.contenders import SOURCES, offers
@@ -73,7 +74,7 @@ class Backend:
             graph.choice, graph.reason = "eager", reason
             self.report.graphs.append(graph)
             return module.forward
-        eager = module.forward
+        eager = module.forward  # what it is now: keeping attention whole writes another
         build = _Build(self, graph)
         compiler = aot_autograd(
             fw_compiler=build.compile,
@@ -81,7 +82,7 @@ class Backend:
             decompositions=decompositions().materialize(),
         )
         try:
-            compiled: Run = compiler(module, list(inputs))
+            compiled: Run = compiler(keep_attention(module), list(inputs))
         except TorchDynamoException:  # how Dynamo begins a capture again
             raise
         except Exception as error:  # a model that cannot be captured still runs

@@ -10,6 +10,7 @@ from typing import Protocol
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from metalgen.optimize.attention.operator import as_eager
 from metalgen.optimize.report import Stage
 from metalgen.plan.run import Allocate
 
@@ -54,6 +55,11 @@ class RegionGraph:
     module: GraphModule
     parameters: frozenset[str] = frozenset()
     device: str = "cpu"  # the type of the device that its tensors are on
+
+    @cached_property
+    def eager(self) -> GraphModule:
+        """`module` as it is run: with PyTorch's own function where attention was kept whole."""
+        return as_eager(self.module)
 
     @cached_property
     def placeholders(self) -> tuple[Node, ...]:

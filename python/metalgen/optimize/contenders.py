@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+from metalgen.optimize.attention.flash import flash
 from metalgen.optimize.contender import Contender, Offer, RegionGraph, Source
 from metalgen.optimize.region_plan import plan_region
 
@@ -14,7 +15,7 @@ def templates(region: RegionGraph) -> Iterator[Offer]:
     yield Offer("templates", lambda: plan_region(region))
 
 
-SOURCES: tuple[Source, ...] = (templates,)
+SOURCES: tuple[Source, ...] = (templates, flash)
 
 
 def offers(region: RegionGraph, sources: Iterable[Source] = SOURCES) -> Sequence[Offer]:

@@ -133,7 +133,7 @@ class _Trial:
         )
 
     def _eager(self, *arguments: object) -> tuple[Tensor, ...]:
-        return tuple(self.graph.module(*arguments))
+        return tuple(self.graph.eager(*arguments))
 
     def _times(self, right: Sequence[Contender]) -> tuple[dict[str, float], How]:
         if self.means.chip is not None:
@@ -156,7 +156,7 @@ class _Trial:
     def _measured(self, right: Sequence[Contender]) -> dict[str, float]:
         device = next(value.device for value in self.arguments if isinstance(value, Tensor))
         runs = {c.name: _run(c, self.arguments) for c in right}
-        times, aten_us = race_all(runs, lambda: self.graph.module(*self.arguments), device)
+        times, aten_us = race_all(runs, lambda: self.graph.eager(*self.arguments), device)
         return {**times, "aten": aten_us}
 
     def _predicted(self, right: Sequence[Contender]) -> dict[str, float]:

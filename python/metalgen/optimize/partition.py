@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,8 @@ from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
 from torch.fx.passes.utils.fuser_utils import fuse_by_partitions
 
+from metalgen.optimize.attention.recognise import find_attention, region_of
+from metalgen.optimize.attention.tidy import tidy
 from metalgen.proposers.builtin.subgraph import known_symbols, symbols, unsupported_reason
 
 PREFIX = "region_"
@@ -19,6 +21,7 @@ PREFIX = "region_"
 # choose among; what follows it is its epilogue.
 HEAVY = frozenset("mm addmm bmm baddbmm convolution".split())
 DEVICES = ("cpu", "mps")
+LIBRARIES = ("aten", "metalgen_graph")  # whose operators templates know
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,15 @@ class Partition:
 
 def partition(module: GraphModule) -> Partition:
     """Fuse every region of `module` into a submodule, in place."""
+    tidy(module.graph)
     reasons = _reasons(module)
-    taken = [part.nodes for part in _proposed(module, reasons)]
+    # What an attention gives is all that is read of it: one region causes no circle.
+    wholes = [region_of(found) for found in find_attention(module.graph)]
+    wholes = [whole for whole in wholes if not whole & reasons.keys()]
+    reserved = set().union(*wholes)
+    taken = [part.nodes for part in _proposed(module, reasons.keys() | reserved)]
     regions = [region for nodes in taken for region in _regions(module, list(nodes))]
+    regions += [[node for node in module.graph.nodes if node in whole] for whole in wholes]
     regions = [region for region in regions if not all(map(is_view, region))]
     order = {node: position for position, node in enumerate(module.graph.nodes)}
     regions.sort(key=lambda region: order[region[-1]])
@@ -57,7 +66,10 @@ def calls(module: GraphModule) -> list[Node]:
 
 def operator_name(node: Node) -> str:
     """`add` for aten.add.Tensor, `prims.device_put` for prims.device_put.default."""
-    return str(node.target).removeprefix("aten.").rsplit(".", 1)[0]
+    name = str(node.target).rsplit(".", 1)[0]
+    for library in LIBRARIES:
+        name = name.removeprefix(f"{library}.")
+    return name
 
 
 def is_view(node: Node) -> bool:
@@ -110,7 +122,7 @@ def _reasons(module: GraphModule) -> dict[Node, str]:
 def _reason(node: Node) -> str | None:
     if not isinstance(node.target, torch._ops.OpOverload) or not _gives_tensors(node):
         return "not an operator on tensors"
-    if node.target.namespace != "aten":
+    if node.target.namespace not in LIBRARIES:
         return "not an ATen operator"
     if node.target._schema.is_mutable:
         return "writes in place"
@@ -140,10 +152,10 @@ def _gives_tensors(node: Node) -> bool:
     return any(isinstance(part, torch.Tensor) for part in parts)
 
 
-def _proposed(module: GraphModule, reasons: Mapping[Node, str]) -> list:  # type: ignore[type-arg]
+def _proposed(module: GraphModule, excluded: Container[Node]) -> list:  # type: ignore[type-arg]
     class Support(OperatorSupportBase):
         def is_node_supported(self, submodules: object, node: Node) -> bool:
-            return node.op == "call_function" and node not in reasons
+            return node.op == "call_function" and node not in excluded
 
     partitioner = CapabilityBasedPartitioner(module, Support(), allows_single_node_partition=True)
     return partitioner.propose_partitions()

@@ -66,7 +66,7 @@ class Region(nn.Module):
 
     def aten(self, *arguments: object) -> tuple[Tensor, ...]:
         """The outputs as ATen computes them."""
-        return tuple(self._graph.module(*arguments))
+        return tuple(self._graph.eager(*arguments))
 
     def _class(self, arguments: tuple[object, ...]) -> str:
         return shape_class(arguments[i] for i in self._open)

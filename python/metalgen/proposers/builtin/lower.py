@@ -11,6 +11,7 @@ from torch.fx import Node
 
 from metalgen.errors import UnsupportedError
 from metalgen.proposers.builtin import (  # noqa: F401 (these fill the registry)
+    attention,
     contractions,
     gathers,
     normalizations,
@@ -97,7 +98,9 @@ def _gives_tensors(node: Node) -> bool:
 
 
 def operator_name(node: Node) -> str:
-    """`add` for aten.add.Tensor."""
+    """`add` for aten.add.Tensor, `library::name` for other libraries' operators."""
+    if isinstance(node.target, torch._ops.OpOverload):
+        return node.target._schema.name.removeprefix("aten::")
     return str(node.target).removeprefix("aten.").split(".")[0]
 
 

@@ -1,0 +1,1 @@
+"""Attention: kept whole while a model is captured, recognised, and computed by one kernel."""
