@@ -63,7 +63,7 @@ def device_name(device_type: str) -> str:
 
 def kept(device: str, family_name: str, dtype: str, sizes: Sequence[int]) -> Mapping[str, Time]:
     """The times kept for problems of this bucket, by variant."""
-    return _tuned().times(device, f"{family_name} {dtype}", bucket(sizes))
+    return tuned().times(device, f"{family_name} {dtype}", bucket(sizes))
 
 
 def keep(
@@ -73,9 +73,9 @@ def keep(
 
     What was predicted never takes the place of what was measured.
     """
-    tuned = _tuned()
-    tuned.keep(device, f"{family_name} {dtype}", bucket(sizes), times)
-    tuned.save()
+    known = tuned()
+    known.keep(device, f"{family_name} {dtype}", bucket(sizes), times)
+    known.save()
     _choose.cache_clear()
 
 
@@ -96,7 +96,8 @@ def forced(family_name: str, variant: str) -> Iterator[None]:
         _FORCED.reset(token)
 
 
-def _tuned() -> KeptTimes:
+def tuned() -> KeptTimes:
+    """All times of the kernel library's variants."""
     return kept_times.opened("tuned", _fingerprint())
 
 
