@@ -22,7 +22,7 @@ if "sitecustomize" not in sys.modules or OFFLINE not in str(sys.modules["sitecus
     import sitecustomize  # noqa: F401
 
 # What a test runs is optimised code from the first launch on, but where tiers are what it tests.
-os.environ["METALGEN_TIERS"] = "off"
+os.environ.setdefault("METALGEN_TIERS", "off")
 
 # Choices must not depend on what some earlier process measured.
 _TIMES = tempfile.TemporaryDirectory(prefix="metalgen-times-")

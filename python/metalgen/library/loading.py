@@ -88,10 +88,12 @@ class Library:
         improve: _core.Improve,
     ) -> _core.NativeKernel:
         from metalgen.software import tiers, translate
+        from metalgen.software.dump import Dump
 
         bitcode = self.metallib.bitcode(kernel)
         values: Constants = {constant.index: constant.value for constant in constants}
-        if self.in_tiers and self._strands == "simdgroup" and tiers.enabled():
+        in_tiers = self.in_tiers and tiers.mode() != "off" and not Dump.of(kernel).enabled
+        if in_tiers and self._strands == "simdgroup":
             self._tiers = self._tiers or tiers.Tiers()
             return self._tiers.translate(bitcode, kernel, values, variant, improve)
         return translate(bitcode, kernel, values, variant=variant, strands=self._strands)

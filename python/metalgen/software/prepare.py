@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 from metalgen.errors import MetallibError, UnsupportedError
 from metalgen.software import runtime, target
 from metalgen.software.dump import Dump
+from metalgen.software.fast_maths import settle_fast_maths
 from metalgen.software.function_constants import Constants, set_function_constants
 from metalgen.software.ir import parse_module
 from metalgen.software.ir.model import Function, Module
@@ -84,6 +85,7 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
             f"but its metadata describes {len(signature)}"
         )
     contain_private_accesses(module, function)
+    settle_fast_maths(module, function)
     memory = place_threadgroup_variables(module, function)
     if not runtime.host_has_bf16():
         for each in module.functions.values():

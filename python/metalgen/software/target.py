@@ -29,6 +29,11 @@ def host() -> Host:
     return Host(llvm.get_default_triple(), llvm.get_host_cpu_name(), features)
 
 
+def has_fused_products() -> bool:
+    """Whether an instruction multiplies and adds with one rounding; a function would be slow."""
+    return host().has("fma") or host().triple.startswith(("aarch64", "arm64"))
+
+
 @functools.cache
 def initialize() -> None:
     """Register LLVM's code generator for the host; needed before anything is parsed."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Literal
 
+from metalgen.errors import ToolchainError
 from metalgen.software import Variant, native_cache, optimised_object, translate_quickly
 from metalgen.software.background import Job, background
 from metalgen.software.dump import Dump
@@ -26,9 +28,16 @@ Improve = Callable[[NativeKernel], None]
 _FEW = 100
 
 
-def enabled() -> bool:
-    """Whether kernels may begin with quick code: METALGEN_TIERS=off forbids it."""
-    return os.environ.get("METALGEN_TIERS") != "off"
+Mode = Literal["on", "off", "quick"]
+_MODES: dict[str, Mode] = {"on": "on", "off": "off", "quick": "quick"}
+
+
+def mode() -> Mode:
+    """METALGEN_TIERS: "off" optimises kernels before they run, "quick" never does."""
+    asked = os.environ.get("METALGEN_TIERS", "on")
+    if asked not in _MODES:
+        raise ToolchainError(f"METALGEN_TIERS is {asked!r}, expected 'on', 'off' or 'quick'")
+    return _MODES[asked]
 
 
 class Tiers:
@@ -44,20 +53,21 @@ class Tiers:
 
         Raises as `metalgen.software.translate` does.
         """
-        dump = Dump.of(kernel)
         key = native_cache.key(bitcode, kernel, constants, variant, "simdgroup")
-        known = None if dump.enabled else native_cache.load(key)
-        if known is not None:
+        known = native_cache.load(key)
+        if known is not None and mode() == "on":
             return load_object(*known)
         whole = native_cache.key(bitcode, kernel, constants)
         if whole not in self._quick:
+            dump = Dump.of(kernel)
             prepared = prepare(bitcode, kernel, constants, dump)
-            if dump.enabled or _is_small(prepared):
+            if mode() == "on" and _is_small(prepared):
                 made = optimised_object(prepared, variant, dump)
                 native_cache.save(key, *made)
                 return load_object(*made)
             self._quick[whole] = translate_quickly(prepared)
-        background().submit(Job(bitcode, kernel, constants, variant, _keeper(key, improve)))
+        if mode() == "on":
+            background().submit(Job(bitcode, kernel, constants, variant, _keeper(key, improve)))
         return self._quick[whole]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from metalgen.errors import UnsupportedError
 from metalgen.software.ir.model import Instruction, Local
-from metalgen.software.ir.types import I1, Type, Vector
+from metalgen.software.ir.types import F32, I1, Type, Vector
 from metalgen.software.simdgroup import memory, shuffles
 from metalgen.software.simdgroup.access import Access
 from metalgen.software.simdgroup.addresses import constant
@@ -25,6 +25,7 @@ from metalgen.software.simdgroup.values import WIDTH, Held, Mask, Same, Wide, wi
 
 _LARGEST_BLOCK = 4096  # bytes of a memcpy or memset that is unrolled
 _IMMEDIATE = {"llvm.ctlz": 1, "llvm.cttz": 1, "llvm.abs": 1}  # intrinsic → first i1 immediate
+_SUFFIXES = {"half": "f16", "bfloat": "bf16", "float": "f32"}  # of types in functions' names
 _TYPE_IN_NAME = re.compile(r"\.(v\d+)?(i\d+|f\d+|bf16)$")
 
 
@@ -48,7 +49,7 @@ class Calls:
         if name.startswith("air.simdgroup_matrix_8x8_"):
             return lower_matrix(self.lanes, call, operands, mask, self.in_turn)
         if name.startswith(("air.dot.", "air.fast_dot.")):
-            return self._dot(call, operands, mask)
+            return self._dot(call, operands)
         return self._by_component(call, operands, mask)
 
     def _by_component(self, call: Instruction, operands: list[Held], mask: Mask) -> Held | None:
@@ -184,26 +185,33 @@ class Calls:
         loaded = builder.load(f"<{WIDTH} x i8>", slot)
         return builder.value(f"trunc <{WIDTH} x i8> {loaded} to <{WIDTH} x i1>")
 
-    def _dot(self, call: Instruction, operands: list[Held], mask: Mask) -> Held:
-        first, second = (self.lanes.parts(o) for o in operands)
-        builder = self.lanes.builder
-        total: Held | None = None
-        for a, b in zip(first, second, strict=True):
-            same = isinstance(a, Same) and isinstance(b, Same)
-            type_ = str(call.type) if same else wide_type(call.type)
-            texts = [self.lanes.same(h) if same else self.lanes.wide(h) for h in (a, b)]
-            product = builder.value(f"fmul {type_} {texts[0]}, {texts[1]}")
-            term: Held = Same(call.type, product) if same else Wide(call.type, product)
-            total = term if total is None else self._sum(total, term)
-        assert total is not None
-        return total
+    def _dot(self, call: Instruction, operands: list[Held]) -> Held:
+        """Term by term in float, as the runtime's scalar form."""
+        vectors = [self.lanes.parts(o) for o in operands]
+        same = all(isinstance(part, Same) for parts in vectors for part in parts)
+        type_ = str(F32) if same else wide_type(F32)
+        suffix = "f32" if same else f"v{WIDTH}f32"
+        total = "0.0" if same else "zeroinitializer"
+        for pair in zip(*vectors, strict=True):
+            factors = [(type_, self._converted(part, F32, same)) for part in pair]
+            total = self.lanes.builder.call(
+                f"llvm.fmuladd.{suffix}", type_, [*factors, (type_, total)]
+            )
+        result = Same(F32, total) if same else Wide(F32, total)
+        text = self._converted(result, call.type, same)
+        return Same(call.type, text) if same else Wide(call.type, text)
 
-    def _sum(self, first: Held, second: Held) -> Held:
-        builder, type_ = self.lanes.builder, first.type
-        if isinstance(first, Same) and isinstance(second, Same):
-            return Same(type_, builder.value(f"fadd {type_} {first.text}, {second.text}"))
-        texts = self.lanes.wide(first), self.lanes.wide(second)
-        return Wide(type_, builder.value(f"fadd {wide_type(type_)} {texts[0]}, {texts[1]}"))
+    def _converted(self, held: Held, type_: Type, same: bool) -> str:
+        """A scalar in a type of another width, for one lane or for all."""
+        text = self.lanes.same(held) if same else self.lanes.wide(held)
+        if held.type == type_:
+            return text
+        source, target = (_SUFFIXES[str(t)] for t in (held.type, type_))
+        name = f"air.convert.f.{target}.f.{source}"
+        if same:
+            return self.lanes.builder.call(name, str(type_), [(str(held.type), text)])
+        wide = [(wide_type(held.type), text)]
+        return self.lanes.builder.call(f"v{WIDTH}.{name}", wide_type(type_), wide)
 
     # Blocks of memory.
 
