@@ -1,9 +1,9 @@
 // Kernels written by hand against the ABI of translated ones: dispatch without a translator.
-#include <time.h>
-
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <thread>
 
 #include "software/threadgroup.h"
 
@@ -76,12 +76,21 @@ extern "C" void use_all_memory(Threadgroup* group) {
   reinterpret_cast<std::uint32_t*>(group->buffers[0])[group_index(*group)] = good;
 }
 
-// Sleeps for the number of milliseconds in buffer 0.
-extern "C" void sleep_milliseconds(Threadgroup* group) {
-  std::uint32_t milliseconds;
-  std::memcpy(&milliseconds, group->buffers[0], sizeof milliseconds);
-  const timespec time{milliseconds / 1000, static_cast<long>(milliseconds % 1000) * 1000000};
-  nanosleep(&time, nullptr);
+// The first threadgroup takes 5 ms; each other one counts itself in buffer 0 and waits until as many
+// have come as buffer 1 says. out[1] counts those who waited in vain for minutes.
+extern "C" void meet(Threadgroup* group) {
+  using namespace std::chrono_literals;
+  auto* out = reinterpret_cast<std::uint32_t*>(group->buffers[0]);
+  std::uint32_t expected;
+  std::memcpy(&expected, group->buffers[1], sizeof expected);
+  if (expected == 0) return;
+  if (group_index(*group) == 0) return std::this_thread::sleep_for(5ms);
+  const std::atomic_ref came(out[0]);
+  came.fetch_add(1);
+  const auto deadline = std::chrono::steady_clock::now() + 4min;
+  while (came.load() < expected && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(100us);
+  if (came.load() < expected) std::atomic_ref(out[1]).fetch_add(1);
 }
 
 // out[0] = 1 + the number of buffers bound, out[1] = a hash of what buffer 1 holds (64 bytes),

@@ -53,7 +53,7 @@ def alive():
 
 def grown(before):
     """The classes of which there are more than before, and how many more."""
-    deadline = time.monotonic() + 2  # the GPU lets go of what it has run a little later
+    deadline = time.monotonic() + 60  # the GPU lets go of what it has run a little later
     while True:
         more = {name: count - before[name] for name, count in alive().items()}
         if not any(more.values()) or time.monotonic() > deadline:

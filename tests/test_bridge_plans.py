@@ -113,13 +113,17 @@ def test_an_error_in_a_plan_says_which_step():
         plan(torch.ones(8, dtype=torch.int32).to("mps"))
 
 
+def least_gpu_time(x):
+    """Of several launches: a busy machine may interrupt some."""
+    return min(device.gpu_time(lambda: library().slow(x)).seconds for _ in range(5))
+
+
 @on_mps
 def test_the_gpu_says_how_long_it_worked():
     few, many = (torch.ones(n).to("mps") for n in (1024, 1024 * 256))
     library().slow(few)
     started = time.monotonic()
-    short = device.gpu_time(lambda: library().slow(few)).seconds
-    long = device.gpu_time(lambda: library().slow(many)).seconds
+    short, long = least_gpu_time(few), least_gpu_time(many)
     assert 0 < short < long < time.monotonic() - started
 
 
@@ -127,9 +131,11 @@ def test_the_gpu_says_how_long_it_worked():
 def test_what_was_dispatched_before_does_not_count():
     many = torch.ones(1024 * 256).to("mps")
     library().slow(many)
-    alone = device.gpu_time(lambda: library().slow(many)).seconds
-    library().slow(many)
-    assert device.gpu_time(lambda: None).seconds < alone / 2
+    alone, nothing = least_gpu_time(many), []
+    for _ in range(5):
+        library().slow(many)
+        nothing.append(device.gpu_time(lambda: None).seconds)
+    assert min(nothing) < alone / 2
 
 
 def test_the_software_device_has_a_clock_too():

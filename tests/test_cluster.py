@@ -98,7 +98,7 @@ def kill_one_that_works(scheduler, processes, killed):
     """Once some worker has a candidate."""
     with distributed.Client(scheduler, set_as_default=False) as client:
         pids = client.run(os.getpid)
-        for _ in range(600):
+        for _ in range(15_000):
             busy = [address for address, tasks in client.processing().items() if tasks]
             if busy:
                 os.kill(pids[busy[0]], signal.SIGKILL)

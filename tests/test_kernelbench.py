@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 
 import pytest
@@ -13,12 +14,12 @@ from kernelbench_files import PROBLEMS, rows, write_clone, write_json_lines, wri
 from metalgen.errors import ProblemError
 from metalgen.kernelbench import Budget, read_collection, recognise, select_problems
 from metalgen.kernelbench.collection import Entry
-from metalgen.kernelbench.scaling import tensor_bytes
+from metalgen.kernelbench.scaling import Scaler, tensor_bytes
 from metalgen.kernelbench.selection import LEFT_OUT
 from metalgen.kernelbench.sizes import changes_between, sizes_of, with_sizes
 from metalgen.problem import open_problem
 
-SMALL = Budget(tensor_bytes=4 << 20)
+SMALL = Budget(tensor_bytes=4 << 20, open_s=math.inf)
 
 
 def select(source, folder, **options):
@@ -189,7 +190,7 @@ def get_init_inputs():
 
 def test_what_is_too_large_at_its_smallest_is_made_as_small_as_it_runs(tmp_path):
     clone = write_clone(tmp_path / "kb")
-    budget = Budget(tensor_bytes=1000)
+    budget = Budget(tensor_bytes=1000, open_s=math.inf)
     (chosen,) = select(
         clone, tmp_path / "out", problems="L1/1", shapes="scaled", budget=budget
     ).problems
@@ -199,14 +200,12 @@ def test_what_is_too_large_at_its_smallest_is_made_as_small_as_it_runs(tmp_path)
 
 def test_a_budget_of_time_decides_too(tmp_path):
     code = """
-import time
 import torch
 from torch import nn
 steps = 64
 
 class Model(nn.Module):
     def forward(self, x):
-        time.sleep(0.002 * x.shape[0])
         return x + 1
 
 def get_inputs():
@@ -215,11 +214,15 @@ def get_inputs():
 def get_init_inputs():
     return []
 """
-    (tmp_path / "level3").mkdir()
-    (tmp_path / "level3" / "1_Slow.py").write_text(code)
-    budget = Budget(open_s=0.25)
-    (chosen,) = select(tmp_path, tmp_path / "out", shapes="scaled", budget=budget).problems
-    assert chosen.changes == ("steps 64 -> 32",)
+    now = [0.0]
+
+    def opens(path):
+        problem = open_problem(path)
+        now[0] += 0.002 * problem.inputs[0].shape[0]  # as if its reference took so long
+        return problem
+
+    scaler = Scaler(code, tmp_path, opens, Budget(open_s=0.1), clock=lambda: now[0])
+    assert scaler.scaled().changes == ("steps 64 -> 32",)
 
 
 def test_v0_has_its_sizes_from_the_clones_own_history(tmp_path):

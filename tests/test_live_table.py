@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
@@ -123,7 +124,7 @@ class Terminal:
         os.close(slave)
         self.text = ""
 
-    def read_until(self, pattern: str, seconds: float = 90) -> None:
+    def read_until(self, pattern: str, seconds: float = 300) -> None:
         """Wait until the screen has shown something."""
         end = time.monotonic() + seconds
         while not re.search(pattern, self.text):
@@ -141,7 +142,7 @@ class Terminal:
         os.write(self.master, b"\x03")
 
     def end(self) -> int:
-        status = self.process.wait(timeout=60)
+        status = self.process.wait(timeout=300)
         os.close(self.master)
         return status
 
@@ -152,9 +153,11 @@ def test_control_c_ends_a_study_cleanly_and_says_how_to_go_on(tmp_path):
     for name in ("one.py", "two.py"):
         write_problem(problems, ADD, name)
 
+    is_over = threading.Event()
+
     def answer(request):
         if request["model"] == "slow":
-            time.sleep(1.0)
+            is_over.wait(300)
             return completion(IDLE)
         return completion(add_reply())
 
@@ -167,6 +170,7 @@ def test_control_c_ends_a_study_cleanly_and_says_how_to_go_on(tmp_path):
         terminal.press_control_c()
         terminal.read_until("metalgen: interrupted; to go on: metalgen resume run")
         assert terminal.end() == 130
+        is_over.set()
         assert "Traceback" not in terminal.text
         before = len(server.requests)
         with open_run(tmp_path / "run") as run:

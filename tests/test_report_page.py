@@ -124,7 +124,7 @@ def opened(browser, path, html):
 
 
 def wait_for(browser, script):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while not browser.execute_script(f"return {script}"):
         assert time.monotonic() < deadline, script
         time.sleep(0.05)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -73,19 +72,15 @@ def test_the_lanes_of_a_simd_group_are_numbered_in_order():
     assert (call("v32.air.get_simdgroup_size.i16") == 32).all()
 
 
-def test_linking_costs_little_beside_compiling():
-    # Ten functions, as a large kernel has; the bound is generous for busy machines.
+def test_a_kernel_is_linked_with_the_functions_that_it_calls_alone():
     maths = "exp.f32 log.f32 fmax.f32 sin.f16 fma.f32 min.s.i32 convert.f.f32.s.i32".split()
     lanes = "simd_sum.f32 simd_max.f32 simd_shuffle_down.f32".split()
     text = "\n".join(runtime.declaration(f"v32.air.{name}") for name in (*maths, *lanes))
-    times = []
-    for _ in range(5):
-        context = llvm.create_context()
-        module = llvm.parse_assembly(text, context)
-        start = time.perf_counter()
-        runtime.link(module, context)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.05
+    context = llvm.create_context()
+    module = llvm.parse_assembly(text, context)
+    runtime.link(module, context)
+    linked = [function.name for function in module.functions if not function.is_declaration]
+    assert len(linked) < 40
 
 
 def test_the_archive_is_replaced_as_a_whole(tmp_path):

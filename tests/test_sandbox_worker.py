@@ -71,18 +71,19 @@ READING = "import sys\n" + "assert sys.stdin.read() == ''\n"
 
 @pytest.fixture(scope="module")
 def evaluator():
-    with Evaluator(Limits(problem_s=2.0)) as evaluator:
+    with Evaluator(Limits()) as evaluator:
         yield evaluator
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [(HANGING, "timed out after 2 s while it was loaded"), (CRASHING, "crashed (SIGABRT) while")],
-)
-def test_a_problem_file_that_hangs_or_crashes_is_told_of(evaluator, tmp_path, text, message):
-    with pytest.raises(ProblemError) as caught:
-        evaluator.open(write_problem(tmp_path, text))
-    assert message in str(caught.value)
+def test_a_problem_file_that_hangs_is_told_of(tmp_path):
+    hangs = pytest.raises(ProblemError, match="timed out after 1 s while it was loaded")
+    with Evaluator(Limits(problem_s=1.0)) as impatient, hangs:
+        impatient.open(write_problem(tmp_path, HANGING))
+
+
+def test_a_problem_file_that_crashes_is_told_of(evaluator, tmp_path):
+    with pytest.raises(ProblemError, match=r"crashed \(SIGABRT\) while"):
+        evaluator.open(write_problem(tmp_path, CRASHING))
 
 
 def test_what_a_problem_file_prints_does_not_disturb_the_conversation(evaluator, tmp_path):
@@ -128,7 +129,7 @@ def test_stopping_a_worker_ends_its_whole_group(tmp_path):
 
 
 def _wait_for_end(group):
-    for _ in range(100):
+    for _ in range(2400):
         os.killpg(group, 0)
         time.sleep(0.05)
 

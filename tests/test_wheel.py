@@ -20,11 +20,11 @@ def unpacked(tmp_path_factory):
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = [*pip, "wheel", str(ROOT), "--no-deps", "--no-build-isolation"]
     build += ["--wheel-dir", str(directory), "-Cbuild-dir=" + str(directory / "build")]
-    subprocess.run(build, check=True, timeout=500)
+    subprocess.run(build, check=True, timeout=1500)
     (wheel,) = directory.glob("metalgen-*.whl")
     target = directory / "installed"
     install = [*pip, "install", "--no-deps", "--target", str(target), str(wheel)]
-    subprocess.run(install, check=True, timeout=100)
+    subprocess.run(install, check=True, timeout=600)
     return target
 
 

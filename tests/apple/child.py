@@ -21,7 +21,7 @@ from types import ModuleType
 
 from apple import build, toolchain
 
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 
 
 def main(core: str | None) -> None:

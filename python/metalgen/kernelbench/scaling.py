@@ -67,6 +67,7 @@ class Scaler:
     folder: Path
     opens: Opens
     budget: Budget
+    clock: Callable[[], float] = time.perf_counter
 
     def scaled(self) -> Scaled:
         """The text as it is where it fits, else with smaller sizes; never with larger ones."""
@@ -120,7 +121,8 @@ class Scaler:
         Time tells of what bytes do not: an attention's matrix is neither input nor output.
         """
         larger = now.tensor_bytes / max(1, before.tensor_bytes)
-        slower = max(larger, now.seconds / before.seconds)
+        # What took no time worth naming may have taken twice that for no reason of its own.
+        slower = max(larger, now.seconds / max(before.seconds, self.budget.open_s / 50))
         return (
             now.tensor_bytes * larger > 4 * self.budget.tensor_bytes
             or now.seconds * slower > 2 * self.budget.open_s
@@ -141,14 +143,14 @@ class Scaler:
         """What the text needs at these sizes; None where its reference does not run."""
         file = self.folder / "trial.py"
         write_whole(file, code.encode())
-        started = time.perf_counter()
+        started = self.clock()
         try:
             problem = self.opens(file)
         except ProblemError:
             return None
         finally:
             file.unlink(missing_ok=True)
-        return _Tried(tensor_bytes(problem), time.perf_counter() - started)
+        return _Tried(tensor_bytes(problem), self.clock() - started)
 
 
 def tensor_bytes(problem: Problem) -> int:

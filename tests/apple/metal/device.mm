@@ -29,9 +29,10 @@ std::shared_ptr<metalgen::Pipeline> native_pipeline(SoftFunction* function) {
                                    metalgen::Variant::kAny);
   const auto rows = soft::translate(function->metallib, function->name_, function->constants,
                                     metalgen::Variant::kRows);
-  const auto library = soft::software_device().load({}, [=](auto, auto, metalgen::Variant variant) {
+  const auto translator = [=](auto, auto, metalgen::Variant variant, auto) {
     return variant == metalgen::Variant::kRows ? rows : any;
-  });
+  };
+  const auto library = soft::software_device().load({}, translator);
   return library->pipeline(function->name_, function->constants);
 }
 
