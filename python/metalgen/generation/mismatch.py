@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metalgen.generation.overall import overall_mismatch
 from metalgen.generation.tolerance import allowed_error
 
 _STRIDES = (2, 4, 8, 16, 32)
@@ -35,7 +36,7 @@ def find_mismatch(output: Output) -> str | None:
     wrong, allowed = _wrong_elements(output)
     count = int(wrong.sum())
     if count == 0:
-        return None
+        return overall_mismatch(output.name, got, eager, output.precise, output.moved)
     total = got.numel()
     if output.unwritten is not None and (missed := int((output.unwritten & wrong).sum())):
         where = _first_hint(_places(output.unwritten & wrong)) if missed < total else ""

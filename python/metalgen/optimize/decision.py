@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from metalgen.optimize.contender import Contender, RegionGraph
 from metalgen.optimize.means import Means, kept_choices
 from metalgen.optimize.predicted import predicted_aten, predicted_us
 from metalgen.optimize.race import race_all
-from metalgen.optimize.region_check import wrong_result
+from metalgen.optimize.region_check import Expected, wrong_result
 from metalgen.optimize.report import ClassReport, How
 from metalgen.optimize.shape_class import shape_class
 
@@ -91,10 +92,13 @@ class _Trial:
         us = {c.name: predicted_us(c, self.arguments, self.means.chip) for c in contenders}
         return sorted(contenders, key=lambda c: us[c.name] or float("inf"))
 
+    @cached_property
+    def expected(self) -> Expected:
+        return Expected.of(self.graph, self.arguments)
+
     def wrong(self, contender: Contender) -> str | None:
-        names = [node.name for node in self.graph.outputs]
         try:
-            mismatch = wrong_result(contender, self._eager, self.arguments, names)
+            mismatch = wrong_result(contender, self.arguments, self.expected)
         except MetalgenError as error:
             return str(error)
         except (MemoryError, RuntimeError) as error:
@@ -131,9 +135,6 @@ class _Trial:
                 refused,
             ),
         )
-
-    def _eager(self, *arguments: object) -> tuple[Tensor, ...]:
-        return tuple(self.graph.eager(*arguments))
 
     def _times(self, right: Sequence[Contender]) -> tuple[dict[str, float], How]:
         if self.means.chip is not None:

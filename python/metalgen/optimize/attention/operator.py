@@ -80,6 +80,7 @@ def keep_attention(module: GraphModule) -> GraphModule:
         options = given.get("is_causal", False), given.get("scale"), given.get("enable_gqa", False)
         operands = (*(given[name] for name in _PARAMETERS[:3]), given.get("attn_mask"))
         with module.graph.inserting_before(node):
+            operands = tuple(_autocast(operand, node) for operand in operands)
             kept = module.graph.call_function(ATTENTION, (*operands, *options))
         kept.meta = dict(node.meta)
         node.replace_all_uses_with(kept)
@@ -87,6 +88,18 @@ def keep_attention(module: GraphModule) -> GraphModule:
     if calls:
         module.recompile()
     return module
+
+
+def _autocast(operand: Any, result: Node) -> Any:
+    """The operand in the dtype of the result: autocast converts it, but not for our operator."""
+    if not isinstance(operand, Node):
+        return operand
+    value, wanted = (node.meta.get("example_value") for node in (operand, result))
+    if not isinstance(value, Tensor) or not isinstance(wanted, Tensor):
+        return operand
+    if not value.is_floating_point() or value.dtype == wanted.dtype:
+        return operand
+    return result.graph.call_method("to", (operand, wanted.dtype))
 
 
 def as_eager(module: GraphModule) -> GraphModule:
