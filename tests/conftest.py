@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 # Of this process and of all that it starts: see offline/sitecustomize.py.
 OFFLINE = str(Path(__file__).parent / "offline")
@@ -32,6 +33,13 @@ os.environ["METALGEN_TIMES_DIR"] = _TIMES.name
 # that a test means to interrupt.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples every time, however busy the machine: a failure tells of a change.
+# `pytest --hypothesis-profile=explore` looks for others.
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, database=None, **PATIENT)
+settings.register_profile("explore", **PATIENT)
+settings.load_profile("same")
 
 
 def pytest_addoption(parser):
