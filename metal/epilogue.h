@@ -4,7 +4,11 @@
 
 #include "activation.h"
 
-// result = activation(sum + bias) + residual; the residual lies as the result does.
+// Added to an activation's number: it comes after the residual.
+constant int after_residual = 64;
+
+// result = activation(sum + bias) + residual, or activation(sum + bias + residual); the residual
+// lies as the result does.
 // The activation is an argument, not a function constant: a branch that all threads take alike
 // costs nothing beside a product, a pipeline for each activation would.
 template <typename T>
@@ -15,8 +19,10 @@ struct Epilogue {
   int activation;
 
   T operator()(float sum, uint bias_index, size_t index) const thread {
+    const bool is_last = activation >= after_residual;
     if (has_bias) sum += float(bias[bias_index]);
-    sum = activate(sum, activation);
-    return T(has_residual ? sum + float(residual[index]) : sum);
+    if (!is_last) sum = activate(sum, activation);
+    if (has_residual) sum += float(residual[index]);
+    return T(is_last ? activate(sum, activation - after_residual) : sum);
   }
 };

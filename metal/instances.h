@@ -33,6 +33,11 @@
   instantiate(__VA_ARGS__, "32x32x32_2x2_v4_m1", 32, 32, 32, 2, 2, 4, 1) \
   instantiate(__VA_ARGS__, "64x64x16_8x2_v4_m0", 64, 64, 16, 8, 2, 4, 0)
 
+// tile
+#define for_each_winograd(instantiate, ...) \
+  instantiate(__VA_ARGS__, "2", 2) \
+  instantiate(__VA_ARGS__, "4", 4)
+
 // rows, columns, depth, down, across, width, matrices
 #define for_each_quantized_gemm(instantiate, ...) \
   instantiate(__VA_ARGS__, "64x64x16_2x2_v4_m1", 64, 64, 16, 2, 2, 4, 1) \

@@ -25,6 +25,7 @@ SIZES = {
     "gemv_columns": (133, 70),
     "convolution": (35, 77, 45),
     "convolution_direct": (37, 5, 9),
+    "winograd": (11, 21, 13),
     "quantized_gemm": (70, 67, 136),
     "quantized_gemv": (67, 136),
     "attention": (35, 41, 0),
@@ -33,6 +34,8 @@ SIZES = {
     "rows": (131,),
     "selective_scan": (131,),
 }
+# What else kernels' names say.
+FILLED = [("4", "weights"), ("8", "input"), ("8", "output")]
 VARIANTS = [(f.name, v.name) for f in families().values() for v in f.variants]
 
 
@@ -70,8 +73,9 @@ def test_the_metallib_holds_every_instance_in_every_dtype():
     for found in families().values():
         for instance in found.instances() if found.compiled else {}:
             for dtype in ("float32", "float16", "bfloat16"):
-                for bits in ("4", "8"):
-                    assert found.kernel.format(dtype=dtype, variant=instance, bits=bits) in names
+                for bits, stage in FILLED:
+                    more = {"bits": bits, "stage": stage}
+                    assert found.kernel.format(dtype=dtype, variant=instance, **more) in names
 
 
 def test_the_table_is_whole():

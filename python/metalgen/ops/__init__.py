@@ -18,6 +18,7 @@ from metalgen.ops.reduction import REDUCTIONS, reduce
 from metalgen.ops.rope import rope, rope_angles
 from metalgen.ops.scan import selective_scan
 from metalgen.ops.softmax import log_softmax, softmax
+from metalgen.ops.winograd import winograd_conv2d
 
 __all__ = [
     "ACTIVATIONS",
@@ -50,4 +51,5 @@ __all__ = [
     "silu",
     "softmax",
     "swiglu",
+    "winograd_conv2d",
 ]

@@ -130,6 +130,7 @@ REFERENCES: Mapping[str, Callable[..., Any]] = {
     "linear": _linear,
     "quantized_linear": _quantized_linear,
     "conv2d": _conv2d,
+    "winograd_conv2d": _conv2d,
     "softmax": torch.softmax,
     "log_softmax": torch.log_softmax,
     "rms_norm": lambda x, weight=None, eps=1e-6: functional.rms_norm(x, x.shape[-1:], weight, eps),

@@ -56,6 +56,9 @@ def _convolutions() -> Iterator[Sample]:
     yield conv(G((2, 6, 9, 11)), G((6, 1, 3, 3)), padding=1, groups=6, activation="silu")
     yield conv(G((2, 6, 9, 11)), G((12, 1, 2, 3)), stride=(2, 1), groups=6, dilation=2)
     yield conv(G((2, 8, 7, 7)), G((8, 4, 3, 3)), padding=1, groups=2)
+    for size, pads in (((2, 5, 12, 9), 1), ((1, 9, 7, 3), (0, 2)), ((0, 4, 5, 5), 0)):
+        given = (G(size), G((11, size[1], 3, 3)), G((11,)))
+        yield Sample("winograd_conv2d", given, {"padding": pads, "activation": "gelu"}, scale=8)
     yield conv(G((6, 5, 4)), G((3, 6, 5, 4)))
     yield conv(G((0, 3, 8, 8)), G((4, 3, 3, 3)))
     yield conv(G((1, 3, 8, 8), values="extreme"), G((4, 3, 1, 1)))

@@ -58,6 +58,12 @@ def _convolution_direct(width: int, height: int, taps: int) -> Sample:
     return Sample("conv2d", (x, Given((_CHANNELS, 1, down, across))), options, scale=2)
 
 
+def _winograd(outputs: int, tiles: int, channels: int) -> Sample:
+    down = _divisor(tiles)
+    x = Given((1, channels, 2 * down + 2, 2 * (tiles // down) + 2))
+    return Sample("winograd_conv2d", (x, Given((outputs, channels, 3, 3))), scale=8)
+
+
 def _divisor(value: int) -> int:
     """The largest divisor up to the square root."""
     return next(d for d in range(math.isqrt(value), 0, -1) if value % d == 0)
@@ -94,6 +100,7 @@ _MAKERS: Mapping[str, Callable[..., Sample]] = {
     "gemv_columns": _gemv_columns,
     "convolution": _convolution,
     "convolution_direct": _convolution_direct,
+    "winograd": _winograd,
     "quantized_gemm": _quantized_gemm,
     "quantized_gemv": lambda n, k: _quantized_gemm(1, n, k),
     "attention": _attention,

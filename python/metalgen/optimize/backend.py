@@ -23,6 +23,7 @@ from metalgen.optimize.flops import flops
 from metalgen.optimize.graph_pass import SplitGraph
 from metalgen.optimize.means import Means
 from metalgen.optimize.partition import PREFIX, calls, is_random, operator_name, partition
+from metalgen.optimize.passes import OF_GRAPHS, rewrite_graph
 from metalgen.optimize.region import Region
 from metalgen.optimize.report import GraphReport, RegionReport, Report
 from metalgen.optimize.whole_graph import WholeGraph
@@ -128,6 +129,8 @@ class _Build:
         self.is_pure = is_repeatable and _mutates_nothing()
         self.fingerprint = fingerprint(RegionGraph(module, parameters))
         self.graph.flops = flops(module.graph.nodes)
+        module = rewrite_graph(module, parameters, OF_GRAPHS)
+        parameters |= {node.name for node in module.graph.find_nodes(op="get_attr")}
         split = partition(module)
         self.graph.left = split.left
         for name, child in list(split.module.named_children()):

@@ -44,6 +44,18 @@ class Contender(Protocol):
         """As `run`, in memory of somebody's own: how the checker sees what it wrote."""
 
 
+# From a tensor to its memory: the dimension of the largest stride first; None: its own order.
+Order = tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class MemoryOrder:
+    """How a region's inputs and results lie in memory, in the order of its placeholders."""
+
+    inputs: tuple[Order, ...]
+    outputs: tuple[Order, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class RegionGraph:
     """A region as it was captured; `parameters`: placeholders whose memory rarely changes.
@@ -55,6 +67,7 @@ class RegionGraph:
     module: GraphModule
     parameters: frozenset[str] = frozenset()
     device: str = "cpu"  # the type of the device that its tensors are on
+    orders: MemoryOrder | None = None
 
     @cached_property
     def eager(self) -> GraphModule:

@@ -5,17 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+import torch
+
 from metalgen.optimize.attention.flash import flash
 from metalgen.optimize.contender import Contender, Offer, RegionGraph, Source
+from metalgen.optimize.passes import OF_REGIONS, rewrite_region
 from metalgen.optimize.region_plan import plan_region
+from metalgen.optimize.rewritten import rewritten
+from metalgen.optimize.strategies import strategies
+
+_NOTHING_FOLDED = "templates, nothing folded"
 
 
 def templates(region: RegionGraph) -> Iterator[Offer]:
     """The built-in proposer's kernels."""
-    yield Offer("templates", lambda: plan_region(region))
+    yield Offer("templates", lambda: plan_region(rewritten(region)))
+    if _is_folded(region):
+        # Weights of few digits lose some when they are scaled: the check may refuse the first.
+        yield Offer(_NOTHING_FOLDED, partial(plan_region, region, _NOTHING_FOLDED))
 
 
-SOURCES: tuple[Source, ...] = (templates, flash)
+def _is_folded(region: RegionGraph) -> bool:
+    """Whether passes change a region of half precision."""
+    values = (node.meta.get("val") for node in region.placeholders)
+    few = (torch.float16, torch.bfloat16)
+    is_half = any(isinstance(value, torch.Tensor) and value.dtype in few for value in values)
+    return is_half and rewrite_region(region, OF_REGIONS) is not region
+
+
+SOURCES: tuple[Source, ...] = (templates, flash, strategies)
 
 
 def offers(region: RegionGraph, sources: Iterable[Source] = SOURCES) -> Sequence[Offer]:

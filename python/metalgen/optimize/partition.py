@@ -14,6 +14,7 @@ from torch.fx.passes.utils.fuser_utils import fuse_by_partitions
 
 from metalgen.optimize.attention.recognise import find_attention, region_of
 from metalgen.optimize.attention.tidy import tidy
+from metalgen.optimize.passes.parameter_work import FOLLOWS_READER
 from metalgen.proposers.builtin.subgraph import known_symbols, symbols, unsupported_reason
 
 PREFIX = "region_"
@@ -185,7 +186,9 @@ def _regions(module: GraphModule, nodes: list[Node]) -> list[list[Node]]:
 
 
 def _may_move(node: Node) -> bool:
-    """Whether the node is a view with one result, which costs nothing wherever it is."""
+    """Whether the node goes to its reader: a view with one result, or what a pass marked so."""
+    if FOLLOWS_READER in node.meta:
+        return True
     return is_view(node) and isinstance(node.meta.get("val"), torch.Tensor)
 
 

@@ -7,23 +7,20 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
-from torch.fx import Node
 
 from metalgen.chips import Chip
 from metalgen.compiler import compile_source
 from metalgen.errors import UnsupportedError
 from metalgen.library import Library, load_metallib
-from metalgen.optimize.contender import RegionGraph
+from metalgen.optimize.contender import MemoryOrder, Order, RegionGraph
+from metalgen.optimize.memory_order import inverse, order_of
+from metalgen.optimize.once import mark_once
 from metalgen.optimize.report import Stage
 from metalgen.plan import BoundPlan, CompiledPlan, LaunchPlan, compile_plan, kernels_of, parse_plan
 from metalgen.plan.run import Allocate
 from metalgen.profile import estimate
 from metalgen.proposers.builtin.subgraph import subgraph_kernels
-
-# From an output in memory order to its own order of dimensions; None where they are the same.
-Layout = tuple[int, ...] | None
 
 
 @dataclass
@@ -35,19 +32,20 @@ class RegionPlan:
     compiled: CompiledPlan
     library: Library
     placeholders: tuple[str, ...]
-    layouts: tuple[Layout, ...]
+    orders: MemoryOrder
+    is_permuted: bool  # the plan takes and gives tensors in the order of their memory
     stages: Mapping[Stage, str]
     _bound: BoundPlan | None = None
     _addresses: tuple[int, ...] = field(default=())
 
     @property
     def kernels(self) -> int:
-        """How many steps the plan has."""
-        return len(self.compiled.plan.steps)
+        """How many launches a call has; what is done once is none of them."""
+        return sum(not step.once for step in self.compiled.plan.steps)
 
     def run(self, arguments: Sequence[object]) -> tuple[Tensor, ...]:
         """The region's outputs, laid out in memory as ATen lays them out."""
-        given = dict(zip(self.placeholders, arguments, strict=True))
+        given = self._given(arguments)
         parameters = self._parameters(given)
         addresses = tuple(parameter.data_ptr() for parameter in parameters.values())
         if self._bound is None or addresses != self._addresses:
@@ -59,7 +57,7 @@ class RegionPlan:
 
     def run_in(self, allocate: Allocate, arguments: Sequence[object]) -> tuple[Tensor, ...]:
         """As `run`, in memory of somebody's own."""
-        given = dict(zip(self.placeholders, arguments, strict=True))
+        given = self._given(arguments)
         bound = BoundPlan(self.compiled, self.library, self._parameters(given), allocate)
         return self._outputs(bound, given)
 
@@ -69,9 +67,18 @@ class RegionPlan:
             name: (tuple(value.shape), str(value.dtype).removeprefix("torch."))
             if isinstance(value, Tensor)
             else value
-            for name, value in zip(self.placeholders, arguments, strict=True)
+            for name, value in self._given(arguments).items()
         }
         return estimate(self.library.metallib, self.compiled.plan, sizes, chip).seconds  # type: ignore[arg-type]
+
+    def _given(self, arguments: Sequence[object]) -> dict[str, object]:
+        """The arguments by name, in the order of their memory where the plan takes them so."""
+        return {
+            name: value.permute(order) if order and isinstance(value, Tensor) else value
+            for name, value, order in zip(
+                self.placeholders, arguments, self.orders.inputs, strict=True
+            )
+        }
 
     def _parameters(self, given: dict[str, object]) -> dict[str, Tensor]:
         values = ((name, given[name]) for name in self.compiled.names.parameters)
@@ -80,10 +87,13 @@ class RegionPlan:
     def _outputs(self, bound: BoundPlan, given: dict[str, object]) -> tuple[Tensor, ...]:
         named = {name: given[name] for name in self.compiled.names.inputs}
         outputs = bound.run(named).values()  # type: ignore[arg-type]
-        return tuple(map(_laid_out, outputs, self.layouts))
+        return tuple(
+            _laid_out(output, order, self.is_permuted)
+            for output, order in zip(outputs, self.orders.outputs, strict=True)
+        )
 
 
-def plan_region(region: RegionGraph) -> RegionPlan:
+def plan_region(region: RegionGraph, name: str = "templates") -> RegionPlan:
     """Kernels from the built-in templates, compiled; MetalgenError where that is not possible."""
     module = region.module
     try:
@@ -91,17 +101,19 @@ def plan_region(region: RegionGraph) -> RegionPlan:
     except RuntimeError as error:
         raise UnsupportedError(f"not supported: malformed graph: {error}") from error
     made = subgraph_kernels(module.graph, region.parameters)
+    metallib = compile_source(made.assembly.source, name="region.metal")
+    plan = mark_once(made.assembly.plan, load_metallib(metallib), made.parameters)
     stages: dict[Stage, str] = {
         "graph": str(module.graph).strip(),
         "loops": str(made.assembly.loops),
         "metal": made.assembly.source.strip(),
-        "plan": json.dumps(made.assembly.plan, indent=1),
+        "plan": json.dumps(plan, indent=1),
     }
     return contender_of(
         region,
-        "templates",
-        compile_source(made.assembly.source, name="region.metal"),
-        parse_plan(made.assembly.plan),
+        name,
+        metallib,
+        parse_plan(plan),
         inputs=made.inputs,
         parameters=made.parameters,
         stages=stages,
@@ -129,28 +141,19 @@ def contender_of(
     )
     content = hashlib.sha256(metallib + plan.model_dump_json().encode()).hexdigest()[:16]
     placeholders = tuple(node.name for node in region.placeholders)
-    layouts = tuple(map(_layout, region.outputs))
-    return RegionPlan(name, content, compiled, library, placeholders, layouts, stages)
+    orders = region.orders or _unpermuted(region)
+    is_permuted = region.orders is not None
+    return RegionPlan(name, content, compiled, library, placeholders, orders, is_permuted, stages)
 
 
-def _layout(node: Node) -> Layout:
-    """The dimensions, the one with the largest stride first, where that is not their own order."""
-    value: Tensor = node.meta["val"]
-    if value.is_contiguous() or any(size == 0 for size in value.shape):
-        return None
-    strides = [_hint(stride) for stride in value.stride()]
-    if 0 in strides:
-        return None
-    order = tuple(sorted(range(value.dim()), key=lambda axis: -strides[axis]))
-    return None if order == tuple(range(value.dim())) else order
+def _unpermuted(region: RegionGraph) -> MemoryOrder:
+    results = (order_of(node.meta["val"]) for node in region.outputs)
+    return MemoryOrder((None,) * len(region.placeholders), tuple(results))
 
 
-def _hint(value: int | torch.SymInt) -> int:
-    return value if isinstance(value, int) else int(value.node.hint)
-
-
-def _laid_out(output: Tensor, layout: Layout) -> Tensor:
-    if layout is None:
+def _laid_out(output: Tensor, order: Order, is_in_order: bool) -> Tensor:
+    """A result as ATen lays it out; `is_in_order`: kernels wrote it as it lies in memory."""
+    if order is None:
         return output
-    back = [layout.index(axis) for axis in range(len(layout))]
-    return output.permute(layout).contiguous().permute(back)
+    written = output if is_in_order else output.permute(order).contiguous()
+    return written.permute(inverse(order))

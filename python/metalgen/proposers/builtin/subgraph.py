@@ -53,9 +53,23 @@ def subgraph_kernels(graph: Graph, parameters: Container[str]) -> SubgraphKernel
             assembly = assemble(outputs, variant)
     except SizeError as error:
         raise UnsupportedError(f"not supported: {error}") from error
+    return SubgraphKernels(assembly, *_names(capture))
+
+
+def sized(graph: Graph) -> Capture:
+    """The graph with its sizes as expressions over the placeholders; raises UnsupportedError."""
+    return _with_sizes(graph)
+
+
+def plan_names(graph: Graph, parameters: Container[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The placeholders that a plan for the graph may name: inputs in order, and parameters."""
+    capture = _with_tensors(_with_sizes(graph), parameters)
+    return _names(capture)
+
+
+def _names(capture: _Subgraph) -> tuple[tuple[str, ...], tuple[str, ...]]:
     tensors = [value for value in capture.tensors.values() if isinstance(value, Stored)]
-    return SubgraphKernels(
-        assembly,
+    return (
         (*(t.plan_name for t in tensors if not t.is_parameter), *capture.numbers),
         tuple(t.plan_name for t in tensors if t.is_parameter),
     )

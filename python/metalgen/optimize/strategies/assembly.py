@@ -1,0 +1,250 @@
+"""A region around a library kernel: templates compute what lies before and after, in one plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.fx import Graph, Node
+
+from metalgen import resources
+from metalgen.air import Metallib, write_metallib
+from metalgen.compiler import compile_source
+from metalgen.errors import UnsupportedError
+from metalgen.library import load_metallib
+from metalgen.ops.arguments import DTYPES
+from metalgen.optimize.contender import RegionGraph
+from metalgen.optimize.once import mark_once, tainted_steps
+from metalgen.optimize.passes.nodes import ATEN
+from metalgen.optimize.region_plan import RegionPlan, contender_of
+from metalgen.optimize.report import Stage
+from metalgen.optimize.strategies.heavy import Heavy
+from metalgen.optimize.strategies.steps import Following, Steps
+from metalgen.optimize.strategies.strided import Strided, in_order, strided
+from metalgen.plan import parse_plan
+from metalgen.proposers.builtin.assemble import Assembly
+from metalgen.proposers.builtin.capture import Capture
+from metalgen.proposers.builtin.sizes import plan_expression
+from metalgen.proposers.builtin.subgraph import plan_names, sized, subgraph_kernels
+
+# Give the same elements in the same order: a result of theirs may be the kernel's own.
+_IN_ORDER = (
+    ATEN.view.default,
+    ATEN._unsafe_view.default,
+    ATEN.reshape.default,
+    ATEN.unsqueeze.default,
+    ATEN.squeeze.dim,
+    ATEN.squeeze.dims,
+)
+
+
+@dataclass
+class Frame:
+    """What surrounds the kernel; reading an operand may ask for it to be put in order first."""
+
+    region: RegionGraph
+    heavy: Heavy
+    capture: Capture = field(init=False)
+    in_memory: list[Node] = field(default_factory=list)  # computed before the kernel
+
+    def __post_init__(self) -> None:
+        self.capture = sized(self.region.module.graph)
+
+    def operand(self, node: Node) -> Strided:
+        """The node as it lies in memory, after a copy where it is no view of an input."""
+        found = strided(node, self.capture, self.region.placeholders)
+        if found is None or any(n in self.in_memory for n in _chain(node)):
+            return self.ordered(node)
+        return found
+
+    def ordered(self, node: Node) -> Strided:
+        """The node's elements one after the other: an input that lies so, or a copy."""
+        found = strided(node, self.capture, self.region.placeholders)
+        shape = self.capture.shape_of(node)
+        if found is not None and found.is_in_order:
+            return in_order(found.name, shape)
+        if node not in self.in_memory:
+            self.in_memory.append(node)
+        return in_order(_in_order_name(node), shape)
+
+    def following(self) -> Following:
+        """What the kernel applies to its sums."""
+        bias, residual = self.heavy.bias, self.heavy.residual
+        return Following(
+            self.heavy.end.name,
+            None if bias is None else self.ordered(bias).name,
+            None if residual is None else self.ordered(residual).name,
+            self.heavy.activation,
+            self.heavy.dtype,
+        )
+
+
+def _in_order_name(node: Node) -> str:
+    return f"{node.name}_in_order"
+
+
+def _chain(node: Node) -> list[Node]:
+    chain = [node]
+    while chain[-1].op == "call_function" and isinstance(chain[-1].args[0], Node):
+        chain.append(chain[-1].args[0])
+    return chain
+
+
+def contender(frame: Frame, name: str, steps: Steps, strategy: str) -> RegionPlan:
+    """The region's plan with `steps` in place of its heavy operator."""
+    return _Assembled(frame, steps, name, strategy).contender()
+
+
+@dataclass
+class _Assembled:
+    frame: Frame
+    steps: Steps
+    name: str
+    strategy: str
+
+    def contender(self) -> RegionPlan:
+        region = self.frame.region
+        rest, aliases = self._rest()
+        (output,) = rest.find_nodes(op="output")
+        made = subgraph_kernels(rest, region.parameters).assembly if output.args[0] else None
+        metallib = self._metallib(made)
+        library = load_metallib(metallib)
+        inputs, parameters = plan_names(region.module.graph, region.parameters)
+        plan = self._plan(made, aliases, library, parameters)
+        stages: dict[Stage, str] = {
+            "graph": str(region.module.graph).strip(),
+            "loops": "\n".join([*self._summary(), str(made.loops) if made else ""]).strip(),
+            "metal": made.source.strip() if made else "the library's kernels alone",
+            "plan": json.dumps(plan, indent=1),
+        }
+        return contender_of(
+            region,
+            self.name,
+            metallib,
+            parse_plan(plan),
+            inputs=inputs,
+            parameters=parameters,
+            stages=stages,
+        )
+
+    def _rest(self) -> tuple[Graph, dict[str, Node]]:
+        """The region without the kernel's own nodes, its result an input; results that are it.
+
+        What the kernel reads in order comes first among the results.
+        """
+        end = self.frame.heavy.end
+        graph = Graph()
+        copies: dict[Node, Node] = {}
+        for node in self.frame.region.module.graph.nodes:
+            if node.op == "output":
+                continue
+            if node is end:
+                copies[node] = graph.placeholder(node.name)
+            elif not _reads(node, copies):
+                continue
+            else:
+                copies[node] = graph.node_copy(node, lambda n: copies[n])
+            copies[node].meta = dict(node.meta)
+        aliases: dict[str, Node] = {}
+        results = []
+        for result in self.frame.region.outputs:
+            if not aliases and _is_alias(result, end):
+                aliases[end.name] = result
+            else:
+                results.append(copies[result])
+        graph.output(tuple(copies[node] for node in self.frame.in_memory) + tuple(results))
+        graph.eliminate_dead_code()
+        return graph, aliases
+
+    def _metallib(self, made: Assembly | None) -> bytes:
+        own = Metallib.open(resources.metallib())
+        names = dict.fromkeys(step["kernel"] for step in self.steps.steps)
+        functions = [own.function(name) for name in names]
+        if made is not None:
+            functions += Metallib(compile_source(made.source, name="region.metal")).functions()
+        return write_metallib(functions)
+
+    def _plan(
+        self,
+        made: Assembly | None,
+        aliases: dict[str, Node],
+        library: Any,
+        parameters: Sequence[str],
+    ) -> dict[str, Any]:
+        end = self.frame.heavy.end
+        own = {end.name: self._allocation(aliases.get(end.name, end))}
+        copies = len(self.frame.in_memory)
+        template = made.plan if made is not None else {"buffers": {}, "outputs": {}, "steps": []}
+        results = list(template["outputs"])
+        renamed = self._renamed(results[:copies])
+        template = _with_names(template, renamed)
+        outputs: dict[str, Any] = {}
+        rest = iter([name for name in template["outputs"] if name not in renamed.values()])
+        for result in self.frame.region.outputs:
+            if aliases.get(end.name) is result:
+                outputs |= own
+            else:
+                name = next(rest)
+                outputs[name] = template["outputs"][name]
+        before, after = tainted_steps(template["steps"], library, end.name)
+        for name in renamed.values():
+            if any(name in step["args"][:1] for step in after):
+                raise UnsupportedError("not supported: an operand is computed with the result")
+        buffers = {
+            **template["buffers"],
+            **{name: template["outputs"][name] for name in renamed.values()},
+            **self.steps.buffers,
+            **({} if aliases else own),
+        }
+        plan = {
+            "buffers": buffers,
+            "outputs": outputs,
+            "steps": [*before, *self.steps.steps, *after],
+        }
+        return mark_once(plan, library, parameters)
+
+    def _renamed(self, names: Sequence[str]) -> dict[str, str]:
+        """The templates' names of what the kernel reads, to those that it reads them by."""
+        wanted = map(_in_order_name, self.frame.in_memory)
+        return dict(zip(names, wanted, strict=True))
+
+    def _allocation(self, node: Node) -> dict[str, Any]:
+        shape = [plan_expression(size) for size in self.frame.capture.shape_of(node)]
+        return {"dtype": DTYPES[node.meta["val"].dtype], "shape": shape or [1]}
+
+    def _summary(self) -> list[str]:
+        return [
+            f"{self.strategy}: {step['kernel']} over "
+            f"{step.get('threadgroups') or step.get('threads')}"
+            for step in self.steps.steps
+        ]
+
+
+def _reads(node: Node, copies: dict[Node, Node]) -> bool:
+    """Whether all that the node reads is there."""
+    return all(source in copies for source in node.all_input_nodes)
+
+
+def _is_alias(result: Node, end: Node) -> bool:
+    """Whether a result holds what the kernel writes, element by element."""
+    node = result
+    while node is not end:
+        if node.target not in _IN_ORDER or not isinstance(node.args[0], Node):
+            return False
+        node = node.args[0]
+    return True
+
+
+def _with_names(plan: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """The plan with buffers called otherwise."""
+
+    def swap(arg: Any) -> Any:
+        return names.get(arg, arg) if isinstance(arg, str) else arg
+
+    return {
+        "buffers": plan["buffers"],
+        "outputs": {names.get(name, name): value for name, value in plan["outputs"].items()},
+        "steps": [{**step, "args": [swap(arg) for arg in step["args"]]} for step in plan["steps"]],
+    }
