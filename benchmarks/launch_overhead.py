@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 
 import metalgen
+from metalgen.device import settle
 
 SOURCE = """
 #include <metal_stdlib>
@@ -34,6 +35,7 @@ kernel void sum_rows(device const float* x, device float* sums, constant uint& c
 def microseconds(call: Callable[[], object]) -> tuple[float, float]:
     """The best and the median over rounds of a call's mean time, in microseconds."""
     call()
+    settle()
     rounds = timeit.repeat(call, number=1000, repeat=25)
     return min(rounds) / 1000 * 1e6, statistics.median(rounds) / 1000 * 1e6
 

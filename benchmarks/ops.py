@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from metalgen.device import settle
 from metalgen.errors import MetalgenError
 from metalgen.ops.references import REFERENCES
 from metalgen.ops.sample_table import samples
@@ -51,6 +52,7 @@ def line(sample: Sample, dtype: torch.dtype, device: str, rounds: int, clock: Cl
         wrong = str(error)
     if wrong is not None:
         return f"{sample!s:<84.84}  {wrong}"
+    settle()
     arguments = tuple(argument.to(device) for argument in sample.make(dtype))
     ours, eager = best_ms((sample.run, sample.eager), arguments, device, rounds, clock)
     return f"{sample!s:<84.84}{ours:>10.2f}{eager:>10.2f}{ours / eager:>8.2f}"

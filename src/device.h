@@ -94,6 +94,7 @@ constexpr std::size_t kVariants = 3;
 struct NativeCode {
   void (*entry)(Threadgroup*);
   std::size_t threadgroup_bytes;
+  bool is_quick;  // quickly made: better code is on its way
   std::shared_ptr<void> owner;
 };
 

@@ -21,6 +21,7 @@ class Native:
 
     address: int
     threadgroup_bytes: int = 0
+    is_quick: bool = False
 
 
 @functools.cache

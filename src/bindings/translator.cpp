@@ -23,7 +23,8 @@ constexpr std::array<const char*, kVariants> kVariantNames = {"any", "rows", "fu
 NativeCode code_of(py::object native) {
   const auto address = native.attr("address").cast<std::uintptr_t>();
   const auto bytes = native.attr("threadgroup_bytes").cast<std::size_t>();
-  return NativeCode{reinterpret_cast<void (*)(Threadgroup*)>(address), bytes,
+  const bool is_quick = native.attr("is_quick").cast<bool>();
+  return NativeCode{reinterpret_cast<void (*)(Threadgroup*)>(address), bytes, is_quick,
                     share(std::move(native))};
 }
 

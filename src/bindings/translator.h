@@ -7,9 +7,9 @@
 
 namespace metalgen {
 
-// `translate(kernel, constants, variant, improve)` returns an object with `address` and
-// `threadgroup_bytes` (metalgen.software.NativeKernel), kept alive as long as its code may run;
-// it may later call `improve` with another one.
+// `translate(kernel, constants, variant, improve)` returns an object with `address`,
+// `threadgroup_bytes` and `is_quick` (metalgen.software.NativeKernel), kept alive as long as its
+// code may run; it may later call `improve` with another one.
 Translator make_translator(pybind11::object translate);
 
 }  // namespace metalgen

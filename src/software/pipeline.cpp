@@ -130,6 +130,12 @@ class SoftwarePipeline::Run {
 
   const Geometry& geometry() const { return dispatch_.geometry; }
 
+  // Whether better code may come while this runs.
+  bool is_quick() const {
+    return std::any_of(slots_.begin(), slots_.end(),
+                       [](const Slot* slot) { return slot && best(*slot).is_quick; });
+  }
+
   ~Run() { scratch().constants.reset(); }
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -261,7 +267,9 @@ std::uint64_t SoftwarePipeline::run_alone(const Run& run, std::uint64_t count) {
 }
 
 void SoftwarePipeline::run_shared(const Run& run, std::uint64_t first, std::uint64_t count) {
-  pool_->run(first, count, [&](std::uint64_t begin, std::uint64_t end) {
+  // What optimises the kernel meanwhile, in another process, has a core to itself.
+  const unsigned spared = run.is_quick() ? 1 : 0;
+  pool_->run(first, count, spared, [&](std::uint64_t begin, std::uint64_t end) {
     const auto start = Clock::now();
     run(begin, end);
     if (begin == first) remember(seconds_since(start), end - begin, run.geometry());

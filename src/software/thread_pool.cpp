@@ -139,12 +139,14 @@ ThreadPool::Crew& ThreadPool::crew() {
   return *current;
 }
 
-void ThreadPool::run(std::uint64_t begin, std::uint64_t end, const RangeBody& body) {
+void ThreadPool::run(std::uint64_t begin, std::uint64_t end, unsigned spared,
+                     const RangeBody& body) {
   const std::uint64_t count = end - begin;
-  if (threads_ == 1 || count < 2) return body(begin, end);
-  const std::uint64_t chunk = std::max<std::uint64_t>(1, count / (threads_ * kChunksPerThread));
+  const unsigned threads = std::max(threads_, spared + 1) - spared;
+  if (threads == 1 || count < 2) return body(begin, end);
+  const std::uint64_t chunk = std::max<std::uint64_t>(1, count / (threads * kChunksPerThread));
   Loop loop{body, end, chunk, begin};
-  crew().share(loop, static_cast<unsigned>(std::min<std::uint64_t>(threads_, count)) - 1);
+  crew().share(loop, static_cast<unsigned>(std::min<std::uint64_t>(threads, count)) - 1);
 }
 
 }  // namespace metalgen

@@ -23,8 +23,9 @@ class ThreadPool {
   unsigned threads() const { return threads_; }
 
   // Calls `body` for every index of [begin, end) in chunks and returns when all have finished.
-  // `body` must not throw.
-  void run(std::uint64_t begin, std::uint64_t end, const RangeBody& body);
+  // `spared` of the threads, but not the caller's, are left idle. `body` must not throw.
+  void run(std::uint64_t begin, std::uint64_t end, unsigned spared,
+           const RangeBody& body);
 
  private:
   class Crew;

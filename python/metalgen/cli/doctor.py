@@ -246,10 +246,13 @@ def _measure(
     """The largest difference from PyTorch, and microseconds without and with copies."""
     import torch
 
+    from metalgen.device import settle
+
     x, y = torch.rand(_ELEMENTS), torch.rand(_ELEMENTS)
     x_there, y_there = x.to(device), y.clone().to(device)
     library.scale_add(y_there, x_there, 0.5)
     largest = (y_there.cpu() - (y + 0.5 * x)).abs().max().item()
+    settle()
 
     def in_place() -> None:
         library.scale_add(y_there, x_there, 0.5)

@@ -12,7 +12,7 @@ import torch
 
 from metalgen.air import Metallib
 from metalgen.chips import Chip, predict
-from metalgen.device import synchronize
+from metalgen.device import settle, synchronize
 from metalgen.errors import LaunchError
 from metalgen.kept_times import Time
 from metalgen.kernel_table import Variant, family
@@ -104,6 +104,7 @@ def _times(
     arguments = tuple(argument.to(device_type) for argument in sample.make(dtype))
     calls = {v.name: 1 for v in variants}
     seconds: dict[str, list[float]] = {v.name: [] for v in variants}
+    settle()  # all have run, when they were compared
     for number in range(-1, rounds):  # the first says how many calls a round needs
         for variant in variants:
             with forced(family_name, variant.name):

@@ -89,7 +89,7 @@ def translate_quickly(prepared: Prepared) -> NativeKernel:
     require_plain_recursion(prepared)
     meets = any(is_meeting(instruction) for instruction in prepared.function.instructions())
     text = lower_to_coroutines(prepared) if meets else lower_to_loops(prepared)
-    return load_object(compile_object_quickly(text), prepared.memory)
+    return load_object(compile_object_quickly(text), prepared.memory, is_quick=True)
 
 
 def _compile(prepared: Prepared, variant: Variant, strands: Strands, dump: Dump) -> bytes:

@@ -22,10 +22,11 @@ class NativeKernel:
     threadgroup_bytes: int  # static threadgroup memory that the entry point expects
     threadgroup_alignment: int
     engine: llvm.ExecutionEngine = field(repr=False, compare=False)
+    is_quick: bool = False  # made by `compile_object_quickly`
 
 
-def load_object(code: bytes, memory: ThreadgroupMemory) -> NativeKernel:
-    """The kernel whose object code `compile_object` made for this host."""
+def load_object(code: bytes, memory: ThreadgroupMemory, *, is_quick: bool = False) -> NativeKernel:
+    """The kernel whose object code was made for this host."""
     machine = target.machine()
     nothing = target.parse("", llvm.create_context(), machine)
     narrow_floats.provide()
@@ -33,7 +34,7 @@ def load_object(code: bytes, memory: ThreadgroupMemory) -> NativeKernel:
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     address = engine.get_function_address(ENTRY)
-    return NativeKernel(address, memory.bytes, memory.alignment, engine)
+    return NativeKernel(address, memory.bytes, memory.alignment, engine, is_quick)
 
 
 def compile_object(text: str, dump: Dump, *, vectorize: bool = True) -> bytes:
