@@ -51,6 +51,9 @@ VERDICTS = {
 SHARED = Shared("gpt-5", "kernel void f() {}\n", '{"steps": []}\n', Accepted(5.0, 50.0, "M3"))
 
 
+SLOWER = Attempt(Reply("?"), Accepted(20.0, 50.0, "Apple M3 Max"), "- read `x` once\n")
+
+
 class PROFILE:
     text = "- `add` reads 12 bytes per element\n"
     pictures = (Picture("roofline", b"png"),)
@@ -77,6 +80,7 @@ def rendered():
     softmax = dataclasses.replace(BARE, source="class Model: ... torch.softmax(x, -1)\n")
     found["accepted_softmax"] = prompts.conversation(softmax, [accepted])[-1]
     found["accepted_with_hints"] = prompts.conversation(BARE, [hinted])[-1]
+    found["accepted_slower"] = prompts.conversation(BARE, [accepted, SLOWER])[-1]
     for pictures in (False, True):
         name = "hints_with_pictures" if pictures else "hints"
         request = prompts.hint_request(BARE, "kernel\n", "{}\n", PROFILE, with_pictures=pictures)

@@ -196,6 +196,29 @@ def test_a_profile_becomes_hints_before_the_next_round(evaluators, problem, tmp_
         assert all(run.artefact(first.artefacts[n]).startswith(b"\x89PNG") for n in pictures)
 
 
+def test_rounds_go_on_from_the_fastest_candidate_and_its_profile(evaluators, problem, tmp_path):
+    """The second candidate is right and slower: what follows is about the first."""
+    replies = [add_reply(), SLOW, add_reply()]
+
+    def answer(request):
+        messages = request["messages"]
+        if "read profiles" in json.dumps(messages):
+            is_slow = "k < 5000" in json.dumps(messages)
+            return completion("of the slow one" if is_slow else "of the fast one")
+        return completion(replies[len(messages) // 2 - 1])
+
+    with chat_server(answer) as server:
+        result = run_study(
+            evaluators, problem, *models(server, "m"), contexts=("profile",), rounds=2
+        )
+    assert len(result.attempts) == 3
+    assert result.best.record.number in (1, 3)
+    told = server.requests[-1]["messages"][-1]["content"]
+    assert "Your attempt 1 stays the fastest" in told
+    assert "A profile of attempt 1 suggests:\n\nof the fast one" in told
+    assert len(server.requests) == 4  # a profile is read once
+
+
 def test_the_command_line_shows_who_won(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_problem(tmp_path, ADD, "add.py")

@@ -25,7 +25,7 @@ from metalgen.generation.rows import (
     shared_json,
     shared_of,
 )
-from metalgen.proposers import Conversational, Proposer, Rejected, Reply, Shared
+from metalgen.proposers import Conversational, Proposer, Rejected, Reply, Shared, fastest_of
 from metalgen.runs import AttemptRow, Job, RunStore
 from metalgen.runs.records import Phase, State
 
@@ -117,8 +117,14 @@ class JobRun:
         row = replace(row, shared=None if shared is None else shared_json(shared))
         if "profile" not in self.job.context or phase != "optimisation" or not row.is_accepted:
             return row, {}
+        fastest = fastest_of([record.verdict for record in self.history])
+        assert fastest is not None, "the optimisation phase begins with an accepted candidate"
+        record = self.history[fastest.number - 1]
+        if record.number != row.number and record.hints is not None:
+            return replace(row, hints=record.hints), {}  # its profile was read before
+        best = best_of(self._store.attempts(self.job)[record.number - 1], self._store)
         hints = await ask_for_hints(
-            self.job, self.board.problem, best_of(row, self._store), self.hint_proposer, self.shop
+            self.job, self.board.problem, best, self.hint_proposer, self.shop
         )
         return hints.added_to(row), hints.files
 

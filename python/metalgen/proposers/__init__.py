@@ -5,6 +5,7 @@ from metalgen.proposers.protocol import (
     Attempt,
     Chat,
     Conversational,
+    Fastest,
     Priced,
     Proposer,
     Rejected,
@@ -12,6 +13,7 @@ from metalgen.proposers.protocol import (
     Shared,
     Stage,
     Verdict,
+    fastest_of,
 )
 from metalgen.proposers.registry import default_model, make_proposer
 
@@ -20,6 +22,7 @@ __all__ = [
     "Attempt",
     "Chat",
     "Conversational",
+    "Fastest",
     "Priced",
     "Proposer",
     "Rejected",
@@ -28,5 +31,6 @@ __all__ = [
     "Stage",
     "Verdict",
     "default_model",
+    "fastest_of",
     "make_proposer",
 ]

@@ -17,7 +17,8 @@ from metalgen import resources
 from metalgen.chips import Chip
 from metalgen.errors import ToolchainError
 from metalgen.kernel_table import families_of
-from metalgen.proposers.protocol import Accepted, Attempt, Shared
+from metalgen.proposers.protocol import Accepted, Attempt, Shared, fastest_of
+from metalgen.strategy_table import strategies_of
 
 if TYPE_CHECKING:
     from metalgen.problem import Problem
@@ -116,13 +117,16 @@ class Prompts:
             Message("system", self.section("system", problem)),
             Message("user", task + self._shared(shared)),
         ]
-        for attempt in history:
+        for number, attempt in enumerate(history, start=1):
             outcome = "accepted" if isinstance(attempt.verdict, Accepted) else "rejected"
             told = self._render(
                 outcome,
                 verdict=attempt.verdict,
+                number=number,
+                fastest=fastest_of([each.verdict for each in history[:number]]),
                 hints=attempt.hints,
                 families=families_of(examples_for(problem.source)),
+                strategies=strategies_of(examples_for(problem.source)),
             )
             # Services refuse empty messages.
             messages.append(Message("assistant", attempt.reply.text.strip() or "(no answer)"))

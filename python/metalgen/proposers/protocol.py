@@ -61,6 +61,24 @@ Verdict = Accepted | Rejected
 
 
 @dataclass(frozen=True, slots=True)
+class Fastest:
+    """Of several attempts the fastest accepted one: its number, from 1, and its verdict."""
+
+    number: int
+    verdict: Accepted
+
+
+def fastest_of(verdicts: Sequence[Verdict]) -> Fastest | None:
+    """The first of the fastest; None where none was accepted."""
+    accepted = [
+        Fastest(number, verdict)
+        for number, verdict in enumerate(verdicts, start=1)
+        if isinstance(verdict, Accepted)
+    ]
+    return max(accepted, key=lambda each: each.verdict.speedup, default=None)
+
+
+@dataclass(frozen=True, slots=True)
 class Shared:
     """The fastest accepted candidate so far, whoever wrote it: what a swarm shows its members."""
 
