@@ -63,6 +63,11 @@ class Background:
         if failures:
             raise ToolchainError("; ".join(failures))
 
+    def process_ids(self) -> tuple[int, ...]:
+        """The processes that translate for this one now."""
+        ids = (process.id() for process in self._processes)
+        return tuple(number for number in ids if number is not None)
+
     def _begin(self) -> None:
         self._hiring = threading.Lock()
         self._jobs: queue.Queue[Job | None] = queue.Queue()

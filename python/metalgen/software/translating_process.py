@@ -54,6 +54,11 @@ class TranslatingProcess:
         code, memory = answer
         return code, memory
 
+    def id(self) -> int | None:
+        """The process's number, if it runs."""
+        with self._lock:
+            return None if self._process is None else self._process.pid
+
     def close(self) -> None:
         """End the process, whatever it does, and let it not start again."""
         with self._lock:
@@ -102,8 +107,11 @@ def main() -> None:
             answer: object = object_code(*request)
         except Exception as error:
             answer = f"{type(error).__name__}: {error}"
-        pickle.dump(answer, answers)
-        answers.flush()
+        try:
+            pickle.dump(answer, answers)
+            answers.flush()
+        except BrokenPipeError:
+            os._exit(1)  # nobody waits for it any more
 
 
 def _end_with(parent: int) -> None:
