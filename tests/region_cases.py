@@ -21,9 +21,7 @@ class Case:
 
     def wrong(self, contender):
         """What is wrong with a contender's results here, None where nothing is."""
-        names = [node.name for node in self.region.outputs]
-        eager = self.region.module
-        expected = Expected.of(lambda *given: tuple(eager(*given)), self.arguments, names)
+        expected = Expected.of(self.region, self.arguments)
         return wrong_result(contender, self.arguments, expected)
 
 
