@@ -162,18 +162,6 @@ def test_parameters_changed_in_any_way_are_seen(bias):
     assert on_metal(report_of(optimized))
 
 
-def test_training_mode_and_gradients_are_left_to_eager_with_the_reason():
-    model = nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4))
-    optimized, x = metalgen.optimize_for_metal(model, policy="metal"), torch.randn(3, 8)
-    optimized(x).sum().backward()
-    assert model[0].weight.grad is not None
-    assert "training mode" in report_of(optimized).graphs[-1].reason
-    model.eval()
-    assert optimized(x).requires_grad
-    assert "autograd is needed" in report_of(optimized).graphs[-1].reason
-    assert "torch.no_grad()" in str(report_of(optimized))
-    assert report_of(optimized).compilations == 0
-
 
 def test_a_bfloat16_model_runs_in_kernels():
     model, x = mlp().bfloat16(), torch.randn(5, 16).bfloat16()

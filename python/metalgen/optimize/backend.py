@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import operator
-import weakref
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +25,7 @@ from metalgen.optimize.partition import PREFIX, calls, is_random, operator_name,
 from metalgen.optimize.passes import OF_GRAPHS, rewrite_graph
 from metalgen.optimize.region import Region
 from metalgen.optimize.report import GraphReport, RegionReport, Report
+from metalgen.optimize.training import TrainingGraph
 from metalgen.optimize.whole_graph import WholeGraph
 from metalgen.proposers.builtin.exportable import decompositions
 
@@ -53,13 +53,9 @@ def backend(
 
 @dataclass(eq=False)  # torch.compile must not take one backend's graphs for another's
 class Backend:
-    """A backend with a memory: `report` tells of every graph it was given.
-
-    `module` is whose training mode decides; it is not kept alive.
-    """
+    """A backend with a memory: `report` tells of every graph it was given."""
 
     means: Means = field(default_factory=Means)
-    module: weakref.ref[nn.Module] | None = None
     sources: Sequence[Source] = SOURCES
 
     @property
@@ -69,21 +65,20 @@ class Backend:
 
     def __call__(self, module: GraphModule, inputs: Sequence[object]) -> Run:
         """What torch.compile is to run for a graph; the graph itself where nothing can be done."""
-        graph = GraphReport()
-        reason = self._training() or _needs_gradients(inputs)
-        if reason is not None:
-            graph.choice, graph.reason = "eager", reason
-            self.report.graphs.append(graph)
-            return module.forward
+        graph, before = GraphReport(), len(self.report.graphs)
         eager = module.forward  # what it is now: keeping attention whole writes another
-        build = _Build(self, graph)
+        needs_gradients = torch.is_grad_enabled() and any(map(_requires_grad, inputs))
+        build = _Build(self, graph, "forward" if needs_gradients else "inference")
         compiler = aot_autograd(
             fw_compiler=build.compile,
+            bw_compiler=_Build(self, GraphReport(), "backward").compile,
             inference_compiler=build.compile,
-            decompositions=decompositions().materialize(),
+            decompositions=_decompositions(needs_gradients),
         )
         try:
-            compiled: Run = compiler(keep_attention(module), list(inputs))
+            # The operator that keeps attention whole has no gradient.
+            captured = module if needs_gradients else keep_attention(module)
+            compiled: Run = compiler(captured, list(inputs))
         except TorchDynamoException:  # how Dynamo begins a capture again
             raise
         except Exception as error:  # a model that cannot be captured still runs
@@ -92,41 +87,60 @@ class Backend:
             graph.reason = f"cannot be captured: {type(error).__name__}: {lines[0]}"
             self.report.graphs.append(graph)
             return eager
-        self.report.graphs.append(graph)  # last: Dynamo may give up a capture and begin again
+        # Only now: Dynamo may give up a capture and begin again. The backward graph may be there.
+        self.report.graphs.insert(before, graph)
+        if needs_gradients:
+            return self._training(eager, compiled, build, inputs)
         return WholeGraph(
             eager, compiled, graph, self.means, inputs, build.is_pure, build.fingerprint
         )
 
-    def _training(self) -> str | None:
-        module = self.module() if self.module is not None else None
-        if module is not None and module.training:
-            return "the module is in training mode; call its eval()"
-        return None
+    def _training(self, eager: Run, compiled: Run, build: _Build, inputs: Sequence[object]) -> Run:
+        graph = build.graph
+        if any(_requires_grad(inputs[i]) for i in build.changed):
+            graph.choice, graph.reason = "eager", "changes in place what needs a gradient"
+            return eager
+        return TrainingGraph(eager, compiled, graph, self.means, build.is_pure, build.changed)
 
 
-def _needs_gradients(inputs: Sequence[object]) -> str | None:
-    if not torch.is_grad_enabled():
-        return None
-    wanted = sum(isinstance(value, Tensor) and value.requires_grad for value in inputs)
-    if not wanted:
-        return None
-    return f"autograd is needed ({wanted} tensors require grad); call it under torch.no_grad()"
+def _decompositions(with_gradients: bool) -> dict[Any, Callable[..., Any]]:
+    table = decompositions().materialize()
+    if with_gradients:
+        # The parts of the forward pass do not give what the backward pass, a whole, wants of it.
+        table.pop(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default, None)
+    return table
+
+
+def _requires_grad(value: object) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
 
 
 @dataclass
 class _Build:
-    """Turns one captured graph into regions; `is_pure`: it may be run again for timing."""
+    """Turns one captured graph into regions; `is_pure`: it may be run again for timing.
+
+    `changed` are the positions of inputs that the graph changes.
+    """
 
     backend: Backend
     graph: GraphReport
+    kind: Literal["inference", "forward", "backward"] = "inference"
     is_pure: bool = False
+    changed: frozenset[int] = frozenset()
     fingerprint: str = ""
 
     def compile(self, module: GraphModule, inputs: Sequence[object]) -> Run:
         """The graph with its regions in place, to be called with a list that it empties."""
-        parameters = frozenset(_parameters(module))
+        if self.kind == "backward":  # compiled with the forward pass, or when it is first wanted
+            self.backend.report.graphs.append(self.graph)
+        if self.kind != "inference" and (metadata := _metadata()) is not None:
+            # Regions reuse no memory of what was saved, so that going backward twice is allowed.
+            metadata.bw_donated_idxs = []
+        # While a model is trained, nothing is worth doing once for its parameters.
+        parameters = frozenset(_parameters(module) if self.kind == "inference" else ())
         is_repeatable = not any(map(_leaves_traces, module.graph.nodes))
-        self.is_pure = is_repeatable and _mutates_nothing()
+        self.changed = _changed()
+        self.is_pure = is_repeatable and not self.changed
         self.fingerprint = fingerprint(RegionGraph(module, parameters))
         self.graph.flops = flops(module.graph.nodes)
         module = rewrite_graph(module, parameters, OF_GRAPHS)
@@ -164,11 +178,13 @@ def _parameters(module: GraphModule) -> set[str]:
     return {node.name for i, node in enumerate(placeholders) if i in static}
 
 
-def _mutates_nothing() -> bool:
+def _changed() -> frozenset[int]:
+    """Positions of the inputs that the graph that is being compiled changes."""
     metadata = _metadata()
-    if metadata is None:
-        return False
-    return not any(info.mutates_data or info.mutates_metadata for info in metadata.input_info)
+    known = () if metadata is None else metadata.input_info
+    return frozenset(
+        i for i, info in enumerate(known) if info.mutates_data or info.mutates_metadata
+    )
 
 
 def _metadata() -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
@@ -27,14 +26,15 @@ def optimize_for_metal(
 ) -> nn.Module:
     """The model with verified Metal kernels where they gain, the same parameters, eager elsewhere.
 
-    Kernels serve inference: in eval mode, where nothing needs a gradient (`torch.no_grad()`).
+    Kernels gain most in eval mode where nothing needs a gradient (`torch.no_grad()`); where one is
+    needed, forward and backward graphs are split into regions.
     `policy="metal"` takes every kernel that is right, whatever its speed. `dynamic=False` compiles
     anew for each size of the inputs. `budget_s` bounds the seconds that first calls may take beside
     the model's own: the heaviest parts get kernels first, the rest stays eager. With `chip`, such
     as "M3 Max", kernels are chosen by what the cost model predicts for it, not by times measured
     here. The result's `metal_report` tells what was done so far.
     """
-    backend = Backend(Means.of(policy, budget_s, chip), weakref.ref(model))
+    backend = Backend(Means.of(policy, budget_s, chip))
     compiled = torch.compile(model, backend=backend, dynamic=dynamic)
     assert isinstance(compiled, nn.Module)
     vars(compiled)["metal_report"] = backend.report  # setattr would write to `model`
