@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from metalgen.errors import MetalgenError
-from metalgen.optimize.decision import LEAST_GAIN
 from metalgen.optimize.differentiable import differentiable, gradient_step
 from metalgen.optimize.means import Means
 from metalgen.optimize.race import race
 from metalgen.optimize.report import GraphClass, GraphReport
 
 Run = Callable[..., Any]
+# Kernels that gain less than that would lose it again on another day.
+LEAST_GAIN = 0.02
 
 
 @dataclass
