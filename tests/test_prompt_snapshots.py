@@ -78,6 +78,8 @@ def rendered():
     hinted = Attempt(Reply("?"), VERDICTS["accepted"], "- read `x` once\n", SHARED)
     accepted = Attempt(Reply("?"), VERDICTS["accepted"])
     softmax = dataclasses.replace(BARE, source="class Model: ... torch.softmax(x, -1)\n")
+    linear = dataclasses.replace(BARE, source="class Model: ... torch.matmul(x, w)\n")
+    found["accepted_product"] = prompts.conversation(linear, [accepted])[-1]
     found["accepted_softmax"] = prompts.conversation(softmax, [accepted])[-1]
     found["accepted_with_hints"] = prompts.conversation(BARE, [hinted])[-1]
     found["accepted_slower"] = prompts.conversation(BARE, [accepted, SLOWER])[-1]
