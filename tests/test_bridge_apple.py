@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import struct
 import subprocess
 
 import pytest
@@ -13,6 +14,8 @@ from apple import build, references, soft_mps
 
 METAL = (build.HERE / "include" / "Metal" / "Metal.h").read_text()
 MACOS = ("-target", "aarch64-macos.14.0", "-fobjc-arc", "-fblocks", "-std=c++20")
+# A library that leaves all it needs to whoever loads it: libc++ for macOS takes a minute to build.
+ALONE = ("-shared", "-nostdlib", "-undefined", "dynamic_lookup")
 SANITIZED = "-fno-sanitize=all"
 INCLUDES = (f"-I{build.HERE / 'include'}", f"-I{build.ROOT / 'src'}")
 
@@ -66,7 +69,7 @@ def declared(tmp_path_factory):
         "#import <Metal/Metal.h>\n"
         f'extern "C" __attribute__((visibility("default"))) Protocol* const all[] = {{{listed}}};\n'
     )
-    for_macos("-shared", "-undefined", "dynamic_lookup", source, "-o", directory / "out.dylib")
+    for_macos(*ALONE, source, "-o", directory / "out.dylib")
     protocols = read_protocols(directory / "out.dylib")
     return {name: protocols[name] for name in names}
 
@@ -137,21 +140,48 @@ OF_FOUNDATION = {"name", "device", "length"}
 
 
 @pytest.fixture(scope="module")
-def macos_symbols(tmp_path_factory):
-    """What the backend expects from others, compiled for arm64 as strictly as on Linux."""
+def macos_objects(tmp_path_factory):
+    """The backend compiled for arm64, as strictly as on Linux."""
     directory = tmp_path_factory.mktemp("macos")
-    needed = set()
-    for source in build.BACKEND:
-        out = directory / f"{source.stem}.o"
+    objects = [directory / f"{source.stem}.o" for source in build.BACKEND]
+    for source, out in zip(build.BACKEND, objects, strict=True):
         for_macos("-Wall", "-Wextra", "-Werror", "-O2", "-c", source, "-o", out)
-        needed |= undefined_symbols(out)
-    return needed
+    return objects
+
+
+@pytest.fixture(scope="module")
+def macos_symbols(macos_objects):
+    """What the backend expects from others."""
+    return set().union(*map(undefined_symbols, macos_objects))
+
+
+def exported(library: bytes) -> set[str]:
+    """The names that a Mach-O library defines for others."""
+    at, found = 32, set()
+    for _ in range(struct.unpack_from("<I", library, 16)[0]):
+        command, size = struct.unpack_from("<II", library, at)
+        if command == 2:  # LC_SYMTAB
+            symbols, count, strings, _ = struct.unpack_from("<4I", library, at + 8)
+            for name, kind, section, _, _ in struct.iter_unpack(
+                "<IBBHQ", library[symbols : symbols + 16 * count]
+            ):
+                if section and kind & 1 and not kind & 0xE0:  # external, in a section, no debug
+                    start = strings + name
+                    found.add(library[start : library.index(b"\0", start)].decode())
+        at += size
+    return found
+
+
+def test_the_backend_links_for_arm64_macos(macos_objects, tmp_path):
+    for_macos(*ALONE, *macos_objects, "-o", tmp_path / "backend.dylib")
+    data = (tmp_path / "backend.dylib").read_bytes()
+    magic, processor, _, kind = struct.unpack_from("<4I", data)
+    assert (magic, processor, kind) == (0xFEEDFACF, 0x0100000C, 6)  # 64 bits, arm64, a dylib
+    assert any("make_apple_device" in name for name in exported(data))
 
 
 def undefined_symbols(path):
     """The names that a Mach-O file expects from others."""
-    import struct
-
     data = path.read_bytes()
     at, found = 32, set()
     for _ in range(struct.unpack_from("<I", data, 16)[0]):

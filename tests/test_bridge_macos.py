@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -16,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from test_bridge_apple import INCLUDES, SYSTEM, for_macos, undefined_symbols
+from test_bridge_apple import INCLUDES, SYSTEM, exported, for_macos, undefined_symbols
 
 from apple import build
 from metalgen.cache import cache_directory
@@ -46,44 +45,11 @@ def torch_library(version: str) -> bytes:
         return archive.read("torch/lib/libtorch_cpu.dylib")
 
 
-def exported(library: bytes) -> set[str]:
-    """The names that a Mach-O library defines for others."""
-    at, found = 32, set()
-    for _ in range(struct.unpack_from("<I", library, 16)[0]):
-        command, size = struct.unpack_from("<II", library, at)
-        if command == 2:  # LC_SYMTAB
-            symbols, count, strings, _ = struct.unpack_from("<4I", library, at + 8)
-            for name, kind, section, _, _ in struct.iter_unpack(
-                "<IBBHQ", library[symbols : symbols + 16 * count]
-            ):
-                if section and kind & 1 and not kind & 0xE0:  # external, in a section, no debug
-                    start = strings + name
-                    found.add(library[start : library.index(b"\0", start)].decode())
-        at += size
-    return found
-
-
 @pytest.mark.parametrize("version", wanted() or [pytest.param("none", marks=pytest.mark.skip)])
 def test_torch_exports_every_function_that_is_looked_up(version):
     assert len(LOOKED_UP) == 6
     missing = {f"_{name}" for name in LOOKED_UP} - exported(torch_library(version))
     assert missing == set()
-
-
-@pytest.fixture(scope="module")
-def linked(tmp_path_factory):
-    """The Apple backend as a library for macOS."""
-    out = tmp_path_factory.mktemp("macos") / "backend.dylib"
-    sources = [*build.BACKEND, build.GEOMETRY]
-    for_macos("-shared", "-undefined", "dynamic_lookup", *sources, "-o", out)
-    return out
-
-
-def test_the_backend_links_for_arm64_macos(linked):
-    data = linked.read_bytes()
-    magic, processor, _, kind = struct.unpack_from("<4I", data)
-    assert (magic, processor, kind) == (0xFEEDFACF, 0x0100000C, 6)  # 64 bits, arm64, a dylib
-    assert any("make_apple_device" in name for name in exported(data))
 
 
 @pytest.mark.skipif(not wanted(), reason="METALGEN_TORCH_WHEELS is not set; takes a minute")

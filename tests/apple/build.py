@@ -55,7 +55,7 @@ Unit = tuple[Path, tuple[str, ...]]
 def core() -> Path:
     """metalgen._core with the Apple backend, as a file to import."""
     metal()
-    with _lock():
+    with alone():
         return _core(BACKEND)
 
 
@@ -72,7 +72,7 @@ def _core(backend: Sequence[Path], *flags: str) -> Path:
 
 def metal() -> Path:
     """The Objective-C runtime, Foundation, software Metal and MPS stream, in one library."""
-    with _lock():
+    with alone():
         return _metal()
 
 
@@ -106,7 +106,7 @@ def tensors() -> Path:
     key = _key(source.read_bytes(), torch.__version__, str(apple))
     out = KEPT / f"tensors-{key}.so"
     includes = (package / "include", package / "include/torch/csrc/api/include")
-    with _lock("tensors"):
+    with alone("tensors"):
         if not out.exists():
             new = _unique(out)
             flags = ["-std=c++20", "-O0", "-fPIC", "-shared", *(f"-I{path}" for path in includes)]
@@ -158,7 +158,7 @@ def _precompiled(sources: Sequence[Path]) -> Path:
     text = "".join(sorted(lines, key=lambda line: ("import" not in line, line)))
     flags = (*OBJECTIVE_CPP, ARC, "-Wno-error", "-x", "objective-c++-header")
     out = KEPT / f"system-{_key(text, _headers(True), *flags)}.pch"
-    with _lock("precompiled"):
+    with alone("precompiled"):
         if not out.exists():
             header = out.with_suffix(".h")
             header.write_text(text)
@@ -237,7 +237,7 @@ def _unique(path: Path) -> Path:
 
 
 @contextmanager
-def _lock(what: str = "core") -> Iterator[None]:
+def alone(what: str = "core") -> Iterator[None]:
     """One builder of `what` at a time, over all test processes."""
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / f"{what}.lock").open("w") as file:

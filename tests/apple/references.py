@@ -31,8 +31,9 @@ class PyObjC:
 def pyobjc() -> PyObjC:
     """From the package index, once; skips the test where it cannot be had."""
     directory = build.KEPT / "pyobjc"
-    if not (directory / "Metal").exists():
-        _download(directory)
+    with build.alone("pyobjc"):
+        if not (directory / "Metal").exists():
+            _download(directory)
     (library,) = (directory / "Metal").glob("_Metal.*.so")
     source = (directory / "Metal" / "_metadata.py").read_text()
     constants = re.findall(r"\$(\w+)@(-?\d+)(?=\$)", source)
