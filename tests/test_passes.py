@@ -12,6 +12,7 @@ from metalgen.optimize.passes.apply import Pass, applied
 from metalgen.optimize.passes.batch_norm import FOLD_BATCH_NORM
 from metalgen.optimize.passes.constants import FOLD_CONSTANTS
 from metalgen.optimize.passes.views import MERGE_VIEWS
+from metalgen.optimize.strategies import strategies
 
 ATEN = torch.ops.aten
 
@@ -164,6 +165,23 @@ def test_work_on_parameters_is_done_once_by_each_reader():
     for region in report.regions:
         assert '"once": true' in region.stages["plan"] or region.choice != "metal"
     torch.testing.assert_close(optimized(x), optimized._orig_mod(x))
+
+
+class Scores(nn.Module):
+    """Products of heads that lie apart, after work that would take their copies along."""
+
+    def forward(self, q, k):
+        queries = torch.relu(q).view(2, 9, 3, 8).transpose(1, 2)
+        return queries @ torch.tanh(k).view(2, 9, 3, 8).permute(0, 2, 3, 1) + 1
+
+
+def test_copies_into_another_order_go_to_the_product_that_reads_them():
+    cases = cases_of(Scores(), torch.randn(2, 9, 24), torch.randn(2, 9, 24))
+    (case,) = (c for c in cases if any("bmm" in n.name for n in c.region.module.graph.nodes))
+    assert {tuple(value.shape) for value in case.arguments} == {(2, 9, 24)}
+    (made,) = (offer.make() for offer in strategies(case.region))
+    assert case.wrong(made) is None
+    assert made.kernels == 2  # the product, and what is added
 
 
 def test_a_pass_that_changes_a_result_is_refused():
