@@ -14,8 +14,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import metalgen
 from metalgen.optimize import Report, backend
+from metalgen.optimize.choices import LEAST_GAIN
 from metalgen.optimize.contender import Offer, RegionGraph
-from metalgen.optimize.decision import LEAST_GAIN
 from metalgen.optimize.means import Means
 from metalgen.optimize.region import Region
 from metalgen.optimize.region_plan import plan_region

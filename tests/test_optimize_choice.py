@@ -13,8 +13,10 @@ from torch import Tensor, nn
 import metalgen
 from metalgen import kept_times
 from metalgen.errors import LaunchError, UnsupportedError
+from metalgen.kept_times import Time
 from metalgen.optimize import Backend, backend
 from metalgen.optimize.canonical import canonical_text, fingerprint
+from metalgen.optimize.choices import RegionTimes
 from metalgen.optimize.contender import Contender, Offer, RegionGraph
 from metalgen.optimize.contenders import templates
 from metalgen.optimize.means import Means, kept_choices
@@ -239,17 +241,68 @@ def test_damaged_choices_are_measured_again_with_a_warning(tmp_path):
     assert json.loads((tmp_path / "regions.json").read_text())["devices"]
 
 
-def test_the_faster_of_both_is_used_by_times_that_are_kept():
+@pytest.mark.parametrize(
+    ("aten_us", "choice", "made"), [(10.0, "metal", 1), (9.05, "aten", 0), (8.0, "aten", 0)]
+)
+def test_kept_times_choose_and_only_the_winner_is_made_and_checked(aten_us, choice, made):
     graph, x = captured(softened, torch.randn(4, 8)), torch.randn(4, 8)
-    place = metalgen.device.measured_on("cpu"), fingerprint(graph), shape_class([x])
-    for aten_us, choice in ((10.0, "metal"), (9.05, "aten"), (8.0, "aten")):
-        times = {"a 1": 12.0, "b 1": 9.0, "aten": aten_us}
-        kept_choices().keep(*place, {name: kept_times.Time(us) for name, us in times.items()})
-        contenders = (InAten(graph.module, "a"), InAten(graph.module, "b"))
-        region, report = region_of(graph, *contenders, means=Means())
-        region(x)
-        (found,) = report.classes.values()
-        assert (found.choice, found.contender, found.how) == (choice, "b", "kept")
+    RegionTimes(graph).keep([x], {"a 1": 12.0, "b 1": 9.0, "aten": aten_us})
+    means = Means()
+    contenders = (InAten(graph.module, "a"), InAten(graph.module, "b"))
+    region, report = region_of(graph, *contenders, means=means)
+    torch.testing.assert_close(region(x), softened(x))
+    (found,) = report.classes.values()
+    assert (found.choice, found.contender, found.how) == (choice, "b", "kept")
+    assert found.us == {"a": 12.0, "b": 9.0, "aten": aten_us}
+    assert means.report.compilations == made
+
+
+def test_a_winner_that_has_become_wrong_sends_all_to_the_race_again():
+    graph, x = captured(softened, torch.randn(4, 8)), torch.randn(4, 8)
+    RegionTimes(graph).keep([x], {"a 1": 9.0, "b 1": 5.0, "aten": 99.0})
+    means = Means("metal")
+    contenders = (InAten(graph.module, "a"), InAten(graph.module, "b", check_error=1.0))
+    region, report = region_of(graph, *contenders, means=means)
+    region(x)
+    (found,) = report.classes.values()
+    assert (found.choice, found.contender) == ("metal", "a")
+    assert "b: wrong: " in found.refused[0]
+    assert means.report.compilations == 2
+    again, report = region_of(graph, *contenders, means=(later := Means("metal")))
+    again(x)
+    assert (report.choice, report.contender) == ("metal", "a")
+    assert later.report.compilations == 1  # it is known of the other that it is wrong
+
+
+def change_times(change) -> None:
+    kept = kept_choices()
+    for device, subject, size_class, times in kept.all():
+        us = {name: Time(change(subject, name)) for name in times}
+        kept.keep(device, subject, size_class, us)
+    kept.save()
+
+
+def test_where_eager_is_known_to_win_as_a_whole_nothing_is_made():
+    model, x = nn.Sequential(nn.Linear(8, 8), nn.Tanh()).eval(), torch.randn(3, 8)
+
+    def report_of_a_new_process():
+        torch._dynamo.reset()
+        kept_times.close_all()
+        fast = metalgen.optimize_for_metal(model)
+        with torch.no_grad():
+            torch.testing.assert_close(fast(x), model(x))
+        return fast.metal_report
+
+    report_of_a_new_process()
+    change_times(lambda subject, name: 1e6 if name in ("aten", "eager") else 1.0)
+    report = report_of_a_new_process()
+    assert [region.choice for region in report.regions] == ["metal"]
+    change_times(lambda subject, name: 1.0 if name == "eager" else 50.0)
+    report = report_of_a_new_process()
+    (graph,) = report.graphs
+    assert (graph.choice, report.compilations) == ("eager", 0)
+    assert graph.reason == "eager is faster as a whole, as measured before"
+    assert graph.eager_us == 1.0
 
 
 def test_for_a_chip_that_is_not_here_the_cost_model_decides_and_the_report_says_so():

@@ -14,8 +14,8 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
-from metalgen.device import measured_on
 from metalgen import kept_times, resources
+from metalgen.device import measured_on
 from metalgen.kept_times import KeptTimes, Time
 from metalgen.kernel_table import Variant, family
 from metalgen.ops.arguments import DTYPES

@@ -16,6 +16,7 @@ from torch.fx import GraphModule, Node
 from metalgen.errors import UnsupportedError
 from metalgen.optimize.attention.operator import keep_attention
 from metalgen.optimize.canonical import fingerprint, renamed
+from metalgen.optimize.choices import digest
 from metalgen.optimize.contender import RegionGraph, Source
 from metalgen.optimize.contenders import SOURCES, offers
 from metalgen.optimize.flops import flops
@@ -23,7 +24,7 @@ from metalgen.optimize.graph_pass import SplitGraph
 from metalgen.optimize.means import Means
 from metalgen.optimize.partition import PREFIX, calls, is_random, operator_name, partition
 from metalgen.optimize.passes import OF_GRAPHS, rewrite_graph
-from metalgen.optimize.region import Region
+from metalgen.optimize.region import Region, is_open
 from metalgen.optimize.report import GraphReport, RegionReport, Report
 from metalgen.optimize.training import TrainingGraph
 from metalgen.optimize.whole_graph import WholeGraph
@@ -91,9 +92,8 @@ class Backend:
         self.report.graphs.insert(before, graph)
         if needs_gradients:
             return self._training(eager, compiled, build, inputs)
-        return WholeGraph(
-            eager, compiled, graph, self.means, inputs, build.is_pure, build.fingerprint
-        )
+        places = tuple(i for i, value in enumerate(inputs) if is_open(value))
+        return WholeGraph(eager, compiled, graph, self.means, places, build.is_pure, build.subject)
 
     def _training(self, eager: Run, compiled: Run, build: _Build, inputs: Sequence[object]) -> Run:
         graph = build.graph
@@ -127,7 +127,12 @@ class _Build:
     kind: Literal["inference", "forward", "backward"] = "inference"
     is_pure: bool = False
     changed: frozenset[int] = frozenset()
-    fingerprint: str = ""
+    _identity: list[str] = field(default_factory=list)
+
+    @property
+    def subject(self) -> str:
+        """The graph and all that is offered for its regions."""
+        return f"graph {digest(self._identity)}"
 
     def compile(self, module: GraphModule, inputs: Sequence[object]) -> Run:
         """The graph with its regions in place, to be called with a list that it empties."""
@@ -141,7 +146,7 @@ class _Build:
         is_repeatable = not any(map(_leaves_traces, module.graph.nodes))
         self.changed = _changed()
         self.is_pure = is_repeatable and not self.changed
-        self.fingerprint = fingerprint(RegionGraph(module, parameters))
+        self._identity.append(fingerprint(RegionGraph(module, parameters)))
         self.graph.flops = flops(module.graph.nodes)
         module = rewrite_graph(module, parameters, OF_GRAPHS)
         parameters |= {node.name for node in module.graph.find_nodes(op="get_attr")}
@@ -156,7 +161,9 @@ class _Build:
         report = RegionReport(name, _operators(module), flops=flops(module.graph.nodes))
         self.graph.regions.append(report)
         graph = renamed(module, parameters)
-        return Region(graph, offers(graph, self.backend.sources), self.backend.means, report)
+        offered = offers(graph, self.backend.sources)
+        self._identity += (offer.name for offer in offered)
+        return Region(graph, offered, self.backend.means, report)
 
 
 def _leaves_traces(node: Node) -> bool:

@@ -1,32 +1,29 @@
 """Which contender computes a region for calls of one shape class, if any: right first, then fast.
 
-Every contender is checked in this process, on the inputs at hand: that costs three calls or so,
-and what is kept of earlier processes knows neither these weights nor these values. Times are what
-is kept.
+Whoever computes a class is checked in this process, on the inputs at hand: that costs three calls
+or so, and what is kept of earlier processes knows neither these weights nor these values. Times are
+what is kept, so that contenders that lost before are not made again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from torch import Tensor
 
-from metalgen.device import measured_on
+from metalgen.chips import Chip
 from metalgen.errors import MetalgenError
-from metalgen.kept_times import Time
-from metalgen.optimize.canonical import fingerprint
-from metalgen.optimize.contender import Contender, RegionGraph
-from metalgen.optimize.means import Means, kept_choices
+from metalgen.optimize.choices import ATEN, RegionTimes, is_faster, key_of, name_of
+from metalgen.optimize.contender import Contender, Offer
+from metalgen.optimize.means import Means
 from metalgen.optimize.predicted import predicted_aten, predicted_us
 from metalgen.optimize.race import race_all
 from metalgen.optimize.region_check import Expected, wrong_result
-from metalgen.optimize.report import ClassReport, How
-from metalgen.optimize.shape_class import shape_class
+from metalgen.optimize.report import Choice, ClassReport, How
 
-# Kernels that gain less than that would lose it again on another day.
-LEAST_GAIN = 0.02
 _REASONS: Mapping[How | None, str] = {
     "measured": "",
     "kept": ", as measured before",
@@ -43,128 +40,130 @@ class Decision:
     report: ClassReport
 
 
-def decide(
-    graph: RegionGraph,
-    contenders: Sequence[Contender],
-    arguments: Sequence[object],
-    means: Means,
-    name: str,
-    refused: Sequence[str] = (),
-) -> Decision:
-    """Check what there is on `arguments`, which are of the class `name`, and choose.
-
-    What cannot be checked is not used. `refused`: what could not even be made, and why.
-    """
-    trial = _Trial(graph, arguments, means, name)
-    right: list[Contender] = []
-    wrong = list(refused)
-    for contender in trial.ranked(contenders):
-        if right and means.budget.is_spent:
-            break
-        if (reason := trial.wrong(contender)) is None:
-            right.append(contender)
-        else:
-            wrong.append(f"{contender.name}: {reason}")
-    if not right:
-        return left(name, "; ".join(wrong))
-    try:
-        return trial.best(right, tuple(wrong))
-    except MetalgenError as error:  # such as a device that reports an error while it is timed
-        return left(name, str(error))
-
-
 def left(name: str, reason: str) -> Decision:
     """Calls of that class are left to ATen."""
     return Decision(None, ClassReport(name, "aten", reason))
 
 
 @dataclass
-class _Trial:
-    graph: RegionGraph
+class Trial:
+    """A region's contenders on arguments of the shape class `name`."""
+
+    times: RegionTimes
     arguments: Sequence[object]
     means: Means
     name: str
 
-    def ranked(self, contenders: Sequence[Contender]) -> Sequence[Contender]:
+    def known(self, offers: Sequence[Offer]) -> Offer | Decision | None:
+        """What kept times say: which offer won, or that ATen did; None where they do not tell."""
+        if self.means.chip is not None or (self.means.is_thorough and not self._was_shown):
+            return None
+        us = self.times.of_offers(self.arguments, offers)
+        if us is None:
+            return None
+        won = min(offers, key=lambda offer: us.get(offer.name, math.inf))
+        if won.name in us and (self.means.policy == "metal" or is_faster(us[won.name], us[ATEN])):
+            return won
+        if self.means.policy == "metal":
+            return left(self.name, "no contender was right before")
+        return self._chosen(None, won.name, us, "kept")
+
+    def decide(self, contenders: Sequence[Contender], refused: Sequence[str] = ()) -> Decision:
+        """Check what there is and choose; what cannot be checked is not used.
+
+        `refused`: what could not even be made, and why.
+        """
+        right: list[Contender] = []
+        wrong = list(refused)
+        for contender in self._ranked(contenders):
+            if right and self.means.budget.is_spent:
+                break
+            if (reason := self._wrong(contender)) is None:
+                right.append(contender)
+            else:
+                wrong.append(f"{contender.name}: {reason}")
+        if not right:
+            return left(self.name, "; ".join(wrong))
+        try:
+            us, how = self._times(right)
+        except MetalgenError as error:  # such as a device that reports an error while it is timed
+            return left(self.name, str(error))
+        best = min(right, key=lambda contender: us.get(contender.name, math.inf))
+        return self._chosen(best, best.name, us, how, tuple(wrong))
+
+    def _chosen(
+        self,
+        best: Contender | None,
+        name: str,
+        us: Mapping[str, float],
+        how: How,
+        refused: tuple[str, ...] = (),
+    ) -> Decision:
+        """The decision for the best contender, which is called `name`, or against it."""
+        is_used = self.means.policy == "metal" or is_faster(us.get(name), us.get(ATEN))
+        reason = self._reason(name, us, how)
+        choice: Choice = "metal" if is_used else "aten"
+        report = ClassReport(self.name, choice, reason, name, us, how, refused)
+        return Decision(best if is_used else None, report)
+
+    def _reason(self, name: str, us: Mapping[str, float], how: How) -> str:
+        if self.means.policy == "metal":
+            return "verified; the policy asks for Metal"
+        if name not in us or ATEN not in us:
+            return "ATen, as nothing is known of the kernels' speed"
+        if is_faster(us[name], us[ATEN]):
+            return "verified and faster" + _REASONS[how]
+        return "verified, but ATen is faster" + _REASONS[how]
+
+    def _ranked(self, contenders: Sequence[Contender]) -> Sequence[Contender]:
         """The most promising first, by the cost model, where the rest may not have its turn."""
         if len(contenders) < 2 or self.means.budget.limit_s is None:
             return contenders
         us = {c.name: predicted_us(c, self.arguments, self.means.chip) for c in contenders}
-        return sorted(contenders, key=lambda c: us[c.name] or float("inf"))
+        return sorted(contenders, key=lambda c: us[c.name] or math.inf)
+
+    @property
+    def _was_shown(self) -> bool:
+        return any(subject == self.times.subject for subject, _ in self.means.shown)
 
     @cached_property
-    def expected(self) -> Expected:
-        return Expected.of(self.graph, self.arguments)
+    def _expected(self) -> Expected:
+        return Expected.of(self.times.graph, self.arguments)
 
-    def wrong(self, contender: Contender) -> str | None:
+    def _wrong(self, contender: Contender) -> str | None:
         try:
-            mismatch = wrong_result(contender, self.arguments, self.expected)
+            mismatch = wrong_result(contender, self.arguments, self._expected)
         except MetalgenError as error:
             return str(error)
         except (MemoryError, RuntimeError) as error:
             if "out of memory" not in str(error).lower() and not isinstance(error, MemoryError):
                 raise
             return "cannot be checked here: out of memory"
-        return None if mismatch is None else f"wrong: {mismatch}"
+        if mismatch is None:
+            return None
+        self.times.refuse(self.arguments, key_of(contender))
+        return f"wrong: {mismatch}"
 
-    def best(self, right: Sequence[Contender], refused: tuple[str, ...]) -> Decision:
-        us, how = self._times(right)
-        best = min(right, key=lambda contender: us.get(contender.name, float("inf")))
-        metal_us, aten_us = us.get(best.name), us.get("aten")
-        is_faster = (
-            metal_us is not None and aten_us is not None and metal_us < aten_us * (1 - LEAST_GAIN)
-        )
-        if self.means.policy == "metal":
-            reason = "verified; the policy asks for Metal"
-        elif metal_us is None or aten_us is None:
-            reason = "verified, but nothing is known of its speed"
-        else:
-            reason = ("verified and faster" if is_faster else "verified, but ATen is faster") + (
-                _REASONS[how]
-            )
-        is_used = is_faster or self.means.policy == "metal"
-        return Decision(
-            best if is_used else None,
-            ClassReport(
-                self.name,
-                "metal" if is_used else "aten",
-                reason,
-                best.name,
-                us,
-                how,
-                refused,
-            ),
-        )
-
-    def _times(self, right: Sequence[Contender]) -> tuple[dict[str, float], How]:
+    def _times(self, right: Sequence[Contender]) -> tuple[Mapping[str, float], How]:
         if self.means.chip is not None:
-            return self._predicted(right), "predicted"
-        kept = kept_choices()
-        place = (
-            measured_on("mps" if self.graph.device == "mps" else "cpu"),
-            fingerprint(self.graph),
-            shape_class(self.arguments),
-        )
-        keys = {contender.name: f"{contender.name} {contender.content}" for contender in right}
-        keys["aten"] = "aten"
-        known = kept.times(*place)
-        if all(key in known and known[key].is_measured for key in keys.values()):
-            return {name: known[key].us for name, key in keys.items()}, "kept"
+            return self._predicted(right, self.means.chip), "predicted"
+        keys = {contender.name: key_of(contender) for contender in right} | {ATEN: ATEN}
+        known = self.times.known(self.arguments)
+        if all(key in known for key in keys.values()):
+            others = {name_of(key): us for key, us in known.items() if us < math.inf}
+            return others | {name: known[key] for name, key in keys.items()}, "kept"
         us = self._measured(right)
-        kept.keep(*place, {keys[name]: Time(time) for name, time in us.items()})
+        self.times.keep(self.arguments, {keys[name]: time for name, time in us.items()})
         return us, "measured"
 
     def _measured(self, right: Sequence[Contender]) -> dict[str, float]:
         device = next(value.device for value in self.arguments if isinstance(value, Tensor))
-        runs = {c.name: _run(c, self.arguments) for c in right}
-        times, aten_us = race_all(runs, lambda: self.graph.eager(*self.arguments), device)
-        return {**times, "aten": aten_us}
+        runs = {c.name: partial(c.run, self.arguments) for c in right}
+        eager = partial(self.times.graph.eager, *self.arguments)
+        times, aten_us = race_all(runs, eager, device)
+        return {**times, ATEN: aten_us}
 
-    def _predicted(self, right: Sequence[Contender]) -> dict[str, float]:
-        us = {c.name: predicted_us(c, self.arguments, self.means.chip) for c in right}
-        us["aten"] = predicted_aten(self.graph.module, self.arguments, self.means.chip)
+    def _predicted(self, right: Sequence[Contender], chip: Chip) -> dict[str, float]:
+        us = {c.name: predicted_us(c, self.arguments, chip) for c in right}
+        us[ATEN] = predicted_aten(self.times.graph.module, self.arguments, chip)
         return {name: time for name, time in us.items() if time is not None}
-
-
-def _run(contender: Contender, arguments: Sequence[object]) -> Callable[[], object]:
-    return lambda: contender.run(arguments)

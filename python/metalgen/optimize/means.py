@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,20 +17,28 @@ from metalgen.chips import Chip, find_chip
 from metalgen.errors import UnsupportedError
 from metalgen.kept_times import KeptTimes, opened
 from metalgen.optimize.budget import Budget
-from metalgen.optimize.report import Report
+from metalgen.optimize.report import Report, Stage
 
 Policy = Literal["fastest", "metal"]
+Shown = tuple[int, Mapping[Stage, str]]
 _SOURCES = (".py", ".h", ".metal", ".jinja", ".json")
 
 
 @dataclass
 class Means:
-    """`chip`: choose for that chip by the cost model rather than by times measured here."""
+    """`chip`: choose for that chip by the cost model rather than by times measured here.
+
+    `is_thorough`: make all that is offered once, though kept times tell who wins, to report of it.
+    """
 
     policy: Policy = "fastest"
     budget: Budget = field(default_factory=Budget)
     chip: Chip | None = None
+    is_thorough: bool = False
     report: Report = field(init=False)
+    # What was made for a region, by its fingerprint and the contender's name: launches and texts.
+    # Layers of one kind share it, also those for which nothing was made.
+    shown: dict[tuple[str, str], Shown] = field(default_factory=dict)
     # What is timed must be alone, and what is decided is decided once.
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -37,7 +47,10 @@ class Means:
 
     @classmethod
     def of(
-        cls, policy: str = "fastest", budget_s: float | None = None, chip: str | None = None
+        cls,
+        policy: str = "fastest",
+        budget_s: float | None = None,
+        chip: str | None = None,
     ) -> Means:
         """From what a user asks for; raises UnsupportedError."""
         if policy not in get_args(Policy):
@@ -45,11 +58,18 @@ class Means:
         if budget_s is not None and budget_s < 0:
             raise UnsupportedError(f"not supported: a budget of {budget_s} s; 0 or more, or None")
         return cls(
-            cast("Policy", policy), Budget(budget_s), None if chip is None else find_chip(chip)
+            cast("Policy", policy),
+            Budget(budget_s),
+            None if chip is None else find_chip(chip),
         )
 
 
 def kept_choices() -> KeptTimes:
     """Times of regions and graphs, of today's metalgen and torch."""
+    return opened("regions", _version())
+
+
+@functools.cache
+def _version() -> str:
     own = tree_hash(Path(__file__).parents[1], suffixes=_SOURCES)[:16]
-    return opened("regions", f"metalgen {version('metalgen')} {own} torch {torch.__version__}")
+    return f"metalgen {version('metalgen')} {own} torch {torch.__version__}"

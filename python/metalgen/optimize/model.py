@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 import torch
@@ -34,7 +35,11 @@ def optimize_for_metal(
     as "M3 Max", kernels are chosen by what the cost model predicts for it, not by times measured
     here. The result's `metal_report` tells what was done so far.
     """
-    backend = Backend(Means.of(policy, budget_s, chip))
+    return _optimized(model, Means.of(policy, budget_s, chip), dynamic)
+
+
+def _optimized(model: nn.Module, means: Means, dynamic: bool | None) -> nn.Module:
+    backend = Backend(means)
     compiled = torch.compile(model, backend=backend, dynamic=dynamic)
     assert isinstance(compiled, nn.Module)
     vars(compiled)["metal_report"] = backend.report  # setattr would write to `model`
@@ -82,7 +87,8 @@ def explain(
         check_stage(stage)
     optimized = model
     if "metal_report" not in vars(model):
-        optimized = optimize_for_metal(model, policy=policy, budget_s=budget_s, chip=chip)
+        means = replace(Means.of(policy, budget_s, chip), is_thorough=True)
+        optimized = _optimized(model, means, dynamic=True)
     with torch.no_grad():
         if isinstance(inputs, Tensor):
             optimized(inputs)

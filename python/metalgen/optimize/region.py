@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from metalgen.errors import MetalgenError
+from metalgen.optimize.choices import RegionTimes, key_of
 from metalgen.optimize.contender import Contender, Offer, RegionGraph
-from metalgen.optimize.decision import Decision, decide, left
+from metalgen.optimize.decision import Decision, Trial, left
 from metalgen.optimize.means import Means
 from metalgen.optimize.report import RegionReport
 from metalgen.optimize.shape_class import shape_class, signature
@@ -33,8 +34,9 @@ class Region(nn.Module):
         self._graph = graph
         self._offers = list(offers)
         self._means = means
-        self._contenders: list[Contender] = []
-        self._failures: list[str] = []
+        self._times = RegionTimes(graph)
+        self._made: dict[str, Contender] = {}
+        self._failures: dict[str, str] = {}
         self._classes: dict[str, Contender | None] = {}
         self._chosen: dict[Hashable, Contender | None] = {}
         self._open = open_places(graph)
@@ -91,16 +93,37 @@ class Region(nn.Module):
             with budget.spending():
                 decision = self._tried(name, arguments)
         self.report.add(decision.report)
-        best = next((c for c in self._contenders if c.name == decision.report.contender), None)
-        if best is not None:
-            self.report.kernels, self.report.stages = best.kernels, dict(best.stages)
+        self._show(decision.report.contender)
         return decision.contender
 
+    def _show(self, contender: str) -> None:
+        """Report launches and texts of a contender, made here or for an equal region."""
+        place, shown = (self._times.subject, contender), self._means.shown
+        made = self._made.get(contender)
+        if made is not None:
+            shown[place] = made.kernels, made.stages
+        if place in shown:
+            self.report.kernels, texts = shown[place]
+            self.report.stages = dict(texts)
+
     def _tried(self, name: str, arguments: tuple[object, ...]) -> Decision:
-        self._make()
-        if not self._contenders:
-            return left(name, "; ".join(self._failures) or "nothing is offered for it")
-        return decide(self._graph, self._contenders, arguments, self._means, name, self._failures)
+        trial = Trial(self._times, arguments, self._means, name)
+        # A new class is no reason to compile: what lost elsewhere and was not made stays so.
+        offers = [offer for offer in self._offers if offer.name in self._made] or self._offers
+        known = trial.known(offers)
+        if isinstance(known, Decision):
+            return known
+        won = self._contenders([known]) if known is not None else []
+        if won and key_of(won[0]) in self._times.known(arguments):
+            decision = trial.decide(won)
+            if decision.contender is not None:
+                return decision
+        contenders = self._contenders(offers)
+        for offer in self._failures:
+            self._times.refuse(arguments, f"{offer} refused")
+        if not contenders:
+            return left(name, "; ".join(self._failures.values()) or "nothing is offered for it")
+        return trial.decide(contenders, tuple(self._failures.values()))
 
     def _give_up(self, arguments: tuple[object, ...], reason: str) -> None:
         with self._means.lock:
@@ -109,24 +132,22 @@ class Region(nn.Module):
             self._chosen.clear()
             self.report.add(left(name, reason).report)
 
-    def _make(self) -> None:
-        """Make what was offered, once; what the budget does not reach is not made later either."""
-        for offer in self._offers:
-            if self._contenders and self._means.budget.is_spent:
+    def _contenders(self, offers: Sequence[Offer]) -> list[Contender]:
+        """What is made of the offers, now or before, as far as the budget reaches."""
+        for offer in offers:
+            if self._made and self._means.budget.is_spent:
                 break
+            if offer.name in self._made or offer.name in self._failures:
+                continue
             try:
-                made = offer.make()
-            except MetalgenError as error:
-                self._failures.append(f"{offer.name}: {error}")
-            except Exception as error:  # whatever a source does not expect, ATen can compute
-                self._failures.append(f"{offer.name} failed: {type(error).__name__}: {error}")
-            else:
-                if any(made.name == other.name for other in self._contenders):
-                    self._failures.append(f"{made.name} was offered twice")
-                    continue
-                self._contenders.append(made)
+                self._made[offer.name] = offer.make()
                 self._means.report.compilations += 1
-        self._offers = []
+            except MetalgenError as error:
+                self._failures[offer.name] = f"{offer.name}: {error}"
+            except Exception as error:  # whatever a source does not expect, ATen can compute
+                reason = f"{offer.name} failed: {type(error).__name__}: {error}"
+                self._failures[offer.name] = reason
+        return [self._made[offer.name] for offer in offers if offer.name in self._made]
 
 
 def open_places(graph: RegionGraph) -> tuple[int, ...]:
