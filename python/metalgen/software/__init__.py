@@ -103,7 +103,7 @@ def _compile(prepared: Prepared, variant: Variant, strands: Strands, dump: Dump)
     if text is not None:
         return compile_object(text, dump, vectorize=False)
     text = lower_to_coroutines(prepared) if meets else lower_to_loops(prepared)
-    return compile_object(text, dump)
+    return compile_object(text, dump, vectorize=not meets)
 
 
 def _suits_loops(prepared: Prepared, variant: Variant) -> bool:

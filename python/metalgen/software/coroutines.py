@@ -1,11 +1,17 @@
-"""One strand per thread, with meetings: the kernel as an LLVM coroutine that suspends at each."""
+"""One strand per thread, with meetings: the kernel as a function that returns at each of them.
+
+Called again it goes on there. What a thread needs later it keeps in a frame: its arguments, its
+private variables, and the values that a meeting separates from a use. LLVM makes such coroutines
+too, but copies the whole kernel three times on the way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
+from metalgen.software.frames import FRAME, Frame, address, keep_in_frame, written
 from metalgen.software.ir.model import Block, Function, Instruction, Parameter
-from metalgen.software.ir.types import I64, PTR, VOID
+from metalgen.software.ir.types import I64, PTR, VOID, Layout
 from metalgen.software.meeting_order import add_reconvergence, number_meetings
 from metalgen.software.meetings import (
     Meeting,
@@ -21,114 +27,134 @@ STRAND = "metalgen.strand"
 AT_BARRIER = 0x7FFFFFFE
 RETURNED = 0x7FFFFFFF
 
-DECLARATIONS = {
-    "llvm.coro.id": "declare token @llvm.coro.id(i32, ptr, ptr, ptr)",
-    "llvm.coro.size.i64": "declare i64 @llvm.coro.size.i64()",
-    "llvm.coro.begin": "declare ptr @llvm.coro.begin(token, ptr)",
-    "llvm.coro.suspend": "declare i8 @llvm.coro.suspend(token, i1)",
-    "llvm.coro.end": "declare void @llvm.coro.end(ptr, i1, token)",
-    "llvm.coro.resume": "declare void @llvm.coro.resume(ptr)",
-}
 _PARAMETERS = [
-    Parameter(PTR, "%metalgen.threadgroup"),
-    Parameter(PTR, "%metalgen.allocate"),
+    Parameter(PTR, FRAME),
     Parameter(PTR, "%metalgen.site"),
     Parameter(PTR, "%metalgen.payload"),
     Parameter(I64, "%metalgen.lane"),
 ]
-_START = "%metalgen.start"
-_END = "%metalgen.end"
+_ENTRY = "%metalgen.entry"
 
 
-def make_coroutine(function: Function) -> list[Meeting]:
-    """Turn a kernel into the coroutine STRAND and return its meetings.
+@dataclass(frozen=True, slots=True)
+class Coroutine:
+    """A kernel as `void STRAND(frame, site, payload, lane)`, and what whoever calls it must know.
 
-    Its parameters are _PARAMETERS, then the kernel's own. It suspends at once, then at every
-    meeting with the meeting's number in `site`; it ends with RETURNED there.
+    A frame begins with an i32, which is 0 until the thread starts, and holds the kernel's
+    arguments at their places.
+    """
+
+    meetings: list[Meeting]
+    frame: Frame
+    arguments: list[tuple[Parameter, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A meeting between two blocks, of which the first ends in a copy of it without its result."""
+
+    call: Instruction
+    before: Block
+    after: Block
+
+
+def make_coroutine(function: Function, layout: Layout) -> Coroutine:
+    """Turn a kernel into the function STRAND.
+
+    It returns at every meeting with the meeting's number in `site`, at the end with RETURNED.
     """
     add_reconvergence(function, is_meeting)
     numbers = number_meetings(function, is_meeting)
-    meetings: dict[int, Meeting] = {}
-    ends: dict[str, str] = {}
-    blocks: list[Block] = []
-    for block in function.blocks:
-        parts = _split(block, numbers, meetings)
-        ends[block.label] = parts[-1].label
-        blocks += parts
-    for phi in (phi for block in blocks for phi in block.phis()):
-        phi.labels = [ends[label] for label in phi.labels]
-    function.blocks = _framed(blocks)
-    function.name, function.prefix, function.return_type = STRAND, "internal", PTR
-    function.suffix = "nounwind presplitcoroutine"
-    # What a parameter's attributes promise need not hold for a coroutine, which keeps it.
-    own = [Parameter(parameter.type, parameter.name) for parameter in function.parameters]
-    function.parameters = [*_PARAMETERS, *own]
-    return [meetings[number] for number in sorted(meetings)]
+    blocks, cuts = _cut(function.blocks)
+    frame = Frame(layout)
+    arguments = [(parameter, frame.place(parameter.type)) for parameter in function.parameters]
+    lines = [line for p, place in arguments for line in frame.load(p.name, p.type, place)]
+    lines += [*_place_variables(blocks, frame), *_STATE]
+    entry = Block(_ENTRY, [*written(lines), _entrance(blocks[0], cuts)])
+    function.blocks = [entry, *blocks]
+    keep_in_frame(function, frame, {cut.after.label: cut.call for cut in cuts})
+    meetings = _meetings(cuts, numbers)
+    for state, cut in enumerate(cuts, 1):
+        _write_meeting(cut, meetings.get(numbers[id(cut.call)]), state)
+    for block in blocks:
+        if block.terminator.opcode == "ret":
+            block.instructions[-1:] = written([*_site(RETURNED), "ret void"])
+    function.name, function.prefix, function.return_type = STRAND, "internal", VOID
+    function.suffix, function.parameters = "nounwind noinline", list(_PARAMETERS)
+    return Coroutine([meetings[number] for number in sorted(meetings)], frame, arguments)
 
 
-def _split(block: Block, numbers: dict[int, int], meetings: dict[int, Meeting]) -> list[Block]:
-    """The parts of a block between its meetings; the first keeps its label."""
-    parts = [Block(block.label, [])]
-    for instruction in block.instructions:
-        if id(instruction) not in numbers:
-            parts[-1].instructions += _returned(instruction)
-            continue
-        number, label = numbers[id(instruction)], f"{block.label}.after.{len(parts)}"
-        following = Block(label, [])
-        if is_threadgroup_barrier(instruction):
-            parts[-1].instructions += _suspend(AT_BARRIER, label)
-        else:
-            end = max((meeting.slots for meeting in meetings.values()), default=0)
-            meeting = meetings.setdefault(number, meeting_of(instruction, number, end))
-            parts[-1].instructions += _written(store_operands(instruction, meeting))
-            parts[-1].instructions += _suspend(number, label)
-            following.instructions += _written(load_result(instruction, meeting))
-        parts.append(following)
-    return parts
+def _cut(blocks: list[Block]) -> tuple[list[Block], list[_Cut]]:
+    """The blocks between meetings, the first of each with the label of the whole."""
+    parts: list[Block] = []
+    cuts: list[_Cut] = []
+    last: dict[str, str] = {}
+    for block in blocks:
+        parts.append(Block(block.label, []))
+        for instruction in block.instructions:
+            if not is_meeting(instruction):
+                parts[-1].instructions.append(instruction)
+                continue
+            before, after = parts[-1], Block(f"{block.label}.after.{len(cuts)}", [])
+            before.instructions += [replace(instruction, result=""), Instruction("ret", VOID, [])]
+            cuts.append(_Cut(instruction, before, after))
+            parts.append(after)
+        last[block.label] = parts[-1].label
+    for phi in (phi for part in parts for phi in part.phis()):
+        phi.labels = [last[label] for label in phi.labels]
+    return parts, cuts
 
 
-def _returned(instruction: Instruction) -> list[Instruction]:
-    if instruction.opcode != "ret":
-        return [instruction]
-    return _written([f"store i32 {RETURNED}, ptr %metalgen.site", f"br label {_END}"])
+def _place_variables(blocks: list[Block], frame: Frame) -> list[str]:
+    """Private variables, which live as long as the thread: their addresses."""
+    lines = []
+    for block in blocks:
+        for variable in (i for i in block.instructions if i.opcode == "alloca"):
+            assert variable.source_type is not None
+            place = frame.place(variable.source_type, max(1, variable.align))
+            lines.append(address(variable.result, place))
+        block.instructions = [i for i in block.instructions if not _is_of_stack(i)]
+    return lines
 
 
-def _suspend(site: int, following: str) -> list[Instruction]:
-    state = f"{following}.state"
-    return _written(
-        [
-            f"store i32 {site}, ptr %metalgen.site",
-            f"{state} = call i8 @llvm.coro.suspend(token none, i1 false)",
-            # Strands are never destroyed: their frames go with the threadgroup's arena.
-            f"switch i8 {state}, label {_END} [ i8 0, label {following} ]",
-        ]
-    )
+def _is_of_stack(instruction: Instruction) -> bool:
+    """Whether it makes a private variable, or says when one lives, as LLVM allows of no other."""
+    lives = instruction.opcode == "call" and instruction.callee_name.startswith("llvm.lifetime")
+    return instruction.opcode == "alloca" or lives
 
 
-def _framed(blocks: list[Block]) -> list[Block]:
-    """`blocks` between what starts a coroutine and what ends it."""
-    entry = blocks[0]
-    variables = [i for i in entry.instructions if i.opcode == "alloca"]
-    entry.instructions = [i for i in entry.instructions if i.opcode != "alloca"]
-    start = _written(
-        [
-            "%metalgen.id = call token @llvm.coro.id(i32 64, ptr null, ptr null, ptr null)",
-            "%metalgen.size = call i64 @llvm.coro.size.i64()",
-            "%metalgen.frame = call ptr %metalgen.allocate(ptr %metalgen.threadgroup, "
-            "i64 %metalgen.size)",
-            "%metalgen.handle = call ptr @llvm.coro.begin(token %metalgen.id, ptr %metalgen.frame)",
-        ]
-    )
-    end = _written(
-        [
-            "call void @llvm.coro.end(ptr %metalgen.handle, i1 false, token none)",
-            "ret ptr %metalgen.handle",
-        ]
-    )
-    start_block = Block(_START, [*variables, *start, *_suspend(0, entry.label)])
-    return [start_block, *blocks, Block(_END, end)]
+_STATE = [address("%metalgen.state.at", 0), "%metalgen.state = load i32, ptr %metalgen.state.at"]
 
 
-def _written(lines: Iterable[str]) -> list[Instruction]:
-    """Instructions that stand as they are: from here on they are only printed."""
-    return [Instruction(line, VOID, []) for line in lines]
+def _entrance(first: Block, cuts: list[_Cut]) -> Instruction:
+    """The jump to where the thread goes on."""
+    labels = [first.label, *(cut.after.label for cut in cuts)]
+    cases = " ".join(f"i32 {state}, label {labels[state]}" for state in range(1, len(labels)))
+    text = f"switch i32 %metalgen.state, label {first.label} [ {cases} ]"
+    return Instruction(text, VOID, [], labels=labels)
+
+
+def _meetings(cuts: list[_Cut], numbers: dict[int, int]) -> dict[int, Meeting]:
+    """The meetings by number, but for threadgroup barriers; no two share slots."""
+    found: dict[int, Meeting] = {}
+    for cut in cuts:
+        number = numbers[id(cut.call)]
+        if not is_threadgroup_barrier(cut.call) and number not in found:
+            end = max((meeting.slots for meeting in found.values()), default=0)
+            found[number] = meeting_of(cut.call, number, end)
+    return found
+
+
+def _write_meeting(cut: _Cut, meeting: Meeting | None, state: int) -> None:
+    """Hand over operands, return, and take the result when called in `state`."""
+    site = AT_BARRIER
+    handed: list[str] = []
+    if meeting is not None:
+        site, handed = meeting.number, list(store_operands(cut.before.instructions[-2], meeting))
+        cut.after.instructions[:0] = written(load_result(cut.call, meeting))
+    lines = [*handed, *_site(site), f"store i32 {state}, ptr %metalgen.state.at", "ret void"]
+    cut.before.instructions[-2:] = written(lines)
+
+
+def _site(number: int) -> list[str]:
+    return [f"store i32 {number}, ptr %metalgen.site"]

@@ -62,13 +62,13 @@ def compile_object_quickly(text: str) -> bytes:
     machine = target.machine(quick=True)
     module = _linked(text, machine)
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=0))
-    builder.getModulePassManager().run(module, builder)  # inlines what it must, splits coroutines
     passes = llvm.create_new_module_pass_manager()
-    # What a coroutine's parts no longer reach goes, then what costs more to compile than to remove.
-    passes.add_sroa_pass()
-    passes.add_simplify_cfg_pass()
-    passes.add_instruction_combine_pass()
+    passes.add_always_inliner_pass()
     passes.add_global_dead_code_eliminate_pass()
+    # What takes longer to compile than to remove.
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
     passes.run(module, builder)
     return bytes(machine.emit_object(module))
 

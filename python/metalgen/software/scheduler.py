@@ -10,9 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from metalgen.software import abi, runtime
-from metalgen.software.coroutines import AT_BARRIER, DECLARATIONS, RETURNED, STRAND, make_coroutine
+from metalgen.software.coroutines import (
+    AT_BARRIER,
+    RETURNED,
+    STRAND,
+    Coroutine,
+    make_coroutine,
+)
 from metalgen.software.divisions import contain_divisions
-from metalgen.software.entry import SIGNATURE, arguments, loop_over_threads
+from metalgen.software.entry import SIGNATURE, Arguments, arguments, loop_over_threads
+from metalgen.software.frames import FRAME, address
 from metalgen.software.ir import write_module
 from metalgen.software.ir.model import Module
 from metalgen.software.ir.passes import flatten_address_spaces
@@ -28,16 +35,17 @@ _SITES = f"<{_LANES} x i32>"
 def lower_to_coroutines(prepared: Prepared) -> str:
     """A module whose entry point runs a kernel with meeting points, one coroutine per thread."""
     narrow_matrices(prepared.function)
-    contain_divisions(prepared.function)
     given = arguments(prepared)
-    meetings = make_coroutine(prepared.function)
+    strand = make_coroutine(prepared.function, prepared.module.layout)
+    contain_divisions(prepared.function)
+    meetings = strand.meetings
     _declare_what_is_called(prepared.module, meetings)
     operations = {m.operation: f"@metalgen.operation.{m.number}" for m in meetings if m.slots}
     parts = [
         flatten_address_spaces(write_module(prepared.module)),
         *(_operation_function(name, operation) for operation, name in operations.items()),
-        _simdgroup_function(meetings, operations),
-        _entry(given.uniform, given.varying, given.values, meetings),
+        _simdgroup_function(strand, operations),
+        _entry(given, strand),
     ]
     return "\n".join(parts)
 
@@ -48,7 +56,6 @@ def _declare_what_is_called(module: Module, meetings: Sequence[Meeting]) -> None
         del declarations[name]
     for meeting in meetings:
         declarations.update((name, runtime.declaration(name)) for name in calls(meeting))
-    declarations.update(DECLARATIONS)
     declarations["llvm.cttz.i32"] = "declare i32 @llvm.cttz.i32(i32, i1)"
     minimum = f"llvm.vector.reduce.umin.v{_LANES}i32"
     declarations[minimum] = f"declare i32 @{minimum}({_SITES})"
@@ -73,14 +80,14 @@ def _case(meeting: Meeting, operations: Mapping[Meeting, str]) -> str:
 """
 
 
-def _simdgroup_function(meetings: Sequence[Meeting], operations: Mapping[Meeting, str]) -> str:
-    """`i1 @metalgen.simdgroup(sites, handles, payload)`: whether lanes wait at a barrier."""
-    numbers = [meeting.number for meeting in meetings]
+def _simdgroup_function(strand: Coroutine, operations: Mapping[Meeting, str]) -> str:
+    """`i1 @metalgen.simdgroup(sites, frames, payload)`: whether lanes wait at a barrier."""
+    numbers = [meeting.number for meeting in strand.meetings]
     again = "".join(f", [ %next, %meeting.{n} ]" for n in numbers)
     cases = " ".join(f"i32 {n}, label %meeting.{n}" for n in numbers)
-    bodies = "\n".join(_case(meeting, operations) for meeting in meetings)
+    bodies = "\n".join(_case(meeting, operations) for meeting in strand.meetings)
     return f"""
-define internal i1 @metalgen.simdgroup(ptr %sites, ptr %handles, ptr %payload) {{
+define internal i1 @metalgen.simdgroup(ptr %sites, ptr %frames, ptr %payload) {{
 start:
   %before = load {_SITES}, ptr %sites, align 64
   %live = icmp ne {_SITES} %before, splat (i32 {RETURNED})
@@ -95,9 +102,10 @@ run:
 lane:
   %waiting = phi i32 [ %active, %run ], [ %others, %lane ]
   %lane.index = call i32 @llvm.cttz.i32(i32 %waiting, i1 true)
-  %handle.at = getelementptr ptr, ptr %handles, i32 %lane.index
-  %handle = load ptr, ptr %handle.at
-  call void @llvm.coro.resume(ptr %handle)
+  %lane.wide = zext i32 %lane.index to i64
+  %site = getelementptr i32, ptr %sites, i64 %lane.wide
+  %frame = getelementptr [{strand.frame.bytes} x i8], ptr %frames, i64 %lane.wide
+  call void @{STRAND}(ptr %frame, ptr %site, ptr %payload, i64 %lane.wide)
   %less = sub i32 %waiting, 1
   %others = and i32 %waiting, %less
   %more = icmp ne i32 %others, 0
@@ -118,45 +126,35 @@ blocked:
 """
 
 
-def _entry(
-    uniform: list[str], varying: list[str], values: list[str], meetings: Sequence[Meeting]
-) -> str:
-    strand_arguments = [
-        "ptr %threadgroup",
-        "ptr %allocate",
-        "ptr %site",
-        "ptr %payload",
-        "i64 %lane.wide",
-        *values,
-    ]
+def _entry(given: Arguments, strand: Coroutine) -> str:
     start = [
-        *varying,
+        *given.varying,
         "%index.wide = zext i32 %index to i64",
-        "%lane.wide = zext i32 %lane to i64",
         "%site = getelementptr i32, ptr %sites, i64 %index.wide",
         "store i32 0, ptr %site",
-        f"%handle = call ptr @{STRAND}({', '.join(strand_arguments)})",
-        "%handle.at = getelementptr ptr, ptr %handles, i64 %index.wide",
-        "store ptr %handle, ptr %handle.at",
+        f"{FRAME} = getelementptr [{strand.frame.bytes} x i8], ptr %frames, i64 %index.wide",
+        f"store i32 0, ptr {FRAME}",
     ]
-    slots = max((meeting.slots for meeting in meetings), default=0)
+    for n, (value, (_, place)) in enumerate(zip(given.values, strand.arguments, strict=True)):
+        start += [address(f"%kept.{n}", place), f"store {value}, ptr %kept.{n}"]
+    slots = max((meeting.slots for meeting in strand.meetings), default=0)
     return "\n".join(
         [
             f"{SIGNATURE} {{",
             "entry:",
-            *uniform,
-            *_scheduling_memory(slots),
+            *given.uniform,
+            *_scheduling_memory(slots, strand.frame.bytes),
             "br label %clear",
             _CLEAR,
             *loop_over_threads("cleared", start),
-            _ROUNDS,
+            _ROUNDS.replace("FRAME_BYTES", str(strand.frame.bytes)),
             "}",
         ]
     )
 
 
-def _scheduling_memory(slots: int) -> list[str]:
-    """`%sites`, `%handles` with an entry per lane, and `%payload`, which one SIMD-group uses."""
+def _scheduling_memory(slots: int, frame_bytes: int) -> list[str]:
+    """`%sites`, `%frames` with an entry per lane, and `%payload`, which one SIMD-group uses."""
     return [
         f"%allocate.at = getelementptr i8, ptr %threadgroup, i64 {abi.offset('allocate')}",
         "%allocate = load ptr, ptr %allocate.at, align 8",
@@ -165,8 +163,8 @@ def _scheduling_memory(slots: int) -> list[str]:
         f"%lanes = mul nuw nsw i64 %simdgroups.wide, {_LANES}",
         "%sites.bytes = mul nuw nsw i64 %lanes, 4",
         "%sites = call ptr %allocate(ptr %threadgroup, i64 %sites.bytes)",
-        "%handles.bytes = mul nuw nsw i64 %lanes, 8",
-        "%handles = call ptr %allocate(ptr %threadgroup, i64 %handles.bytes)",
+        f"%frames.bytes = mul nuw nsw i64 %lanes, {frame_bytes}",
+        "%frames = call ptr %allocate(ptr %threadgroup, i64 %frames.bytes)",
     ]
 
 
@@ -191,8 +189,8 @@ group:
   %waiting = phi i1 [ false, %round ], [ %waiting.now, %group ]
   %first.lane = mul nuw nsw i64 %number, {_LANES}
   %group.sites = getelementptr i32, ptr %sites, i64 %first.lane
-  %group.handles = getelementptr ptr, ptr %handles, i64 %first.lane
-  %blocked = call i1 @metalgen.simdgroup(ptr %group.sites, ptr %group.handles, ptr %payload)
+  %group.frames = getelementptr [FRAME_BYTES x i8], ptr %frames, i64 %first.lane
+  %blocked = call i1 @metalgen.simdgroup(ptr %group.sites, ptr %group.frames, ptr %payload)
   %waiting.now = or i1 %waiting, %blocked
   %number.next = add nuw nsw i64 %number, 1
   %groups.more = icmp ult i64 %number.next, %simdgroups.wide

@@ -25,7 +25,7 @@ class Loop:
 
 
 @dataclass(slots=True)
-class _Dominators:
+class Dominators:
     """Immediate dominators by the algorithm of Cooper, Harvey and Kennedy (2001)."""
 
     order: Sequence[str]
@@ -64,6 +64,17 @@ class _Dominators:
         return below == above
 
 
+def dominators_of(function: Function) -> Dominators:
+    """The dominators of any control flow, irreducible or not."""
+    successors = {block.label: block.successors() for block in function.blocks}
+    order = _reverse_post_order(function.blocks[0].label, successors)
+    predecessors: dict[str, list[str]] = {label: [] for label in order}
+    for label in order:
+        for successor in successors[label]:
+            predecessors[successor].append(label)
+    return Dominators(order, predecessors)
+
+
 class Graph:
     """A function's blocks as a graph; every block must reach a return."""
 
@@ -78,7 +89,7 @@ class Graph:
             for successor in self.successors[label]:
                 self.predecessors[successor].append(label)
         self.position = {label: index for index, label in enumerate(self.order)}
-        self._dominators = _Dominators(self.order, self.predecessors)
+        self._dominators = Dominators(self.order, self.predecessors)
         self._postdominators = self._reversed_dominators()
         self.loops = self._natural_loops()
 
@@ -99,13 +110,13 @@ class Graph:
             first = self._postdominators.meet(first, other)
         return first
 
-    def _reversed_dominators(self) -> _Dominators:
+    def _reversed_dominators(self) -> Dominators:
         ends = [label for label in self.order if not self.successors[label]]
         forward = {label: self.successors[label] or [EXIT] for label in self.order}
         order = _reverse_post_order(EXIT, {**self.predecessors, EXIT: ends})
         if len(order) != len(self.order) + 1:
             raise UnsupportedError("not supported: a loop without an exit")
-        return _Dominators(order, forward)
+        return Dominators(order, forward)
 
     def _natural_loops(self) -> dict[str, Loop]:
         loops: dict[str, Loop] = {}
