@@ -10,7 +10,8 @@ MetalgenError
 ├── ProblemError      a problem file cannot be used
 ├── ProposalError     a proposer's reply holds no usable candidate
 ├── ProviderError     a model service refused or failed
-└── RunError          a kept run cannot be written, read or continued
+├── RunError          a kept run cannot be written, read or continued
+└── PackError         a kernel pack is missing or damaged
 """
 
 from __future__ import annotations
@@ -58,3 +59,7 @@ class ProviderError(MetalgenError):
 
 class RunError(MetalgenError):
     """A kept run that cannot be written, read or continued: full disk, locked, damaged, missing."""
+
+
+class PackError(MetalgenError):
+    """A kernel pack that is missing, damaged or made for another version of metalgen."""

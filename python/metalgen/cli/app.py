@@ -28,6 +28,8 @@ _SUMMARIES = {
     "models": "List the models that metalgen knows, their prices, and which have a key.",
     "tune": "Find the fastest variant of a kernel for a shape, and keep it for this machine.",
     "choices": "List or forget the times that choices of kernels rest on.",
+    "pack": "Put accepted candidates into a kernel pack for whole models.",
+    "packs": "List or judge kernel packs.",
     "build": "Compile Metal sources to one metallib.",
     "inspect": "Show the kernels of a metallib, or of a library that holds one.",
     "doctor": "Examine this machine: system, compiler, torch, devices; with remedies.",

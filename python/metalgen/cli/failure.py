@@ -18,6 +18,7 @@ from metalgen.errors import (
     CompileError,
     MetalgenError,
     MetallibError,
+    PackError,
     ProblemError,
     ProviderError,
     RunError,
@@ -49,6 +50,7 @@ STATUS_HELP = (
 _STATUS: tuple[tuple[type[Exception], Status], ...] = (
     (MetallibError, Status.BAD_INPUT),
     (ProblemError, Status.BAD_INPUT),
+    (PackError, Status.BAD_INPUT),
     (ProviderError, Status.SERVICE_FAILED),
     (RunError, Status.UNAVAILABLE),
     (ToolchainError, Status.UNAVAILABLE),

@@ -16,6 +16,7 @@ from torch.fx import GraphModule, Node
 from metalgen.errors import UnsupportedError
 from metalgen.optimize.attention.operator import keep_attention
 from metalgen.optimize.canonical import fingerprint, renamed
+from metalgen.optimize.captured import captured_metadata, changed_inputs, static_placeholders
 from metalgen.optimize.choices import digest
 from metalgen.optimize.contender import RegionGraph, Source
 from metalgen.optimize.contenders import SOURCES, offers
@@ -31,7 +32,7 @@ from metalgen.optimize.whole_graph import WholeGraph
 from metalgen.proposers.builtin.exportable import decompositions
 
 Run = Callable[..., Any]
-OPTIONS = ("policy", "budget_s", "chip")  # those of optimize_for_metal
+OPTIONS = ("policy", "budget_s", "chip", "packs")  # those of optimize_for_metal
 
 
 def backend(
@@ -138,19 +139,20 @@ class _Build:
         """The graph with its regions in place, to be called with a list that it empties."""
         if self.kind == "backward":  # compiled with the forward pass, or when it is first wanted
             self.backend.report.graphs.append(self.graph)
-        if self.kind != "inference" and (metadata := _metadata()) is not None:
+        if self.kind != "inference" and (metadata := captured_metadata()) is not None:
             # Regions reuse no memory of what was saved, so that going backward twice is allowed.
             metadata.bw_donated_idxs = []
         # While a model is trained, nothing is worth doing once for its parameters.
-        parameters = frozenset(_parameters(module) if self.kind == "inference" else ())
+        parameters = static_placeholders(module) if self.kind == "inference" else frozenset()
         is_repeatable = not any(map(_leaves_traces, module.graph.nodes))
-        self.changed = _changed()
+        self.changed = changed_inputs()
         self.is_pure = is_repeatable and not self.changed
         self._identity.append(fingerprint(RegionGraph(module, parameters)))
         self.graph.flops = flops(module.graph.nodes)
         module = rewrite_graph(module, parameters, OF_GRAPHS)
         parameters |= {node.name for node in module.graph.find_nodes(op="get_attr")}
-        split = partition(module)
+        packs = self.backend.means.packs
+        split = partition(module, lambda graph: packs.claims(graph, parameters))
         self.graph.left = split.left
         for name, child in list(split.module.named_children()):
             if name.startswith(PREFIX) and isinstance(child, GraphModule):
@@ -161,7 +163,7 @@ class _Build:
         report = RegionReport(name, _operators(module), flops=flops(module.graph.nodes))
         self.graph.regions.append(report)
         graph = renamed(module, parameters)
-        offered = offers(graph, self.backend.sources)
+        offered = offers(graph, (self.backend.means.packs, *self.backend.sources))
         self._identity += (offer.name for offer in offered)
         return Region(graph, offered, self.backend.means, report)
 
@@ -175,26 +177,3 @@ def _leaves_traces(node: Node) -> bool:
 
 def _operators(module: GraphModule) -> tuple[str, ...]:
     return tuple(operator_name(n) for n in calls(module) if n.target is not operator.getitem)
-
-
-def _parameters(module: GraphModule) -> set[str]:
-    """Placeholders whose memory stays from call to call: parameters and buffers."""
-    metadata = _metadata()
-    static = set(metadata.static_input_indices or ()) if metadata is not None else set()
-    placeholders = module.graph.find_nodes(op="placeholder")
-    return {node.name for i, node in enumerate(placeholders) if i in static}
-
-
-def _changed() -> frozenset[int]:
-    """Positions of the inputs that the graph that is being compiled changes."""
-    metadata = _metadata()
-    known = () if metadata is None else metadata.input_info
-    return frozenset(
-        i for i, info in enumerate(known) if info.mutates_data or info.mutates_metadata
-    )
-
-
-def _metadata() -> Any:
-    """What AOTAutograd found out about the graph that is being compiled."""
-    context = torch._guards.TracingContext.try_get()
-    return None if context is None else context.fw_metadata

@@ -17,6 +17,7 @@ from metalgen.chips import Chip, find_chip
 from metalgen.errors import UnsupportedError
 from metalgen.kept_times import KeptTimes, opened
 from metalgen.optimize.budget import Budget
+from metalgen.optimize.packs import PackKernels, Packs
 from metalgen.optimize.report import Report, Stage
 
 Policy = Literal["fastest", "metal"]
@@ -34,6 +35,7 @@ class Means:
     policy: Policy = "fastest"
     budget: Budget = field(default_factory=Budget)
     chip: Chip | None = None
+    packs: PackKernels = field(default_factory=PackKernels)
     is_thorough: bool = False
     report: Report = field(init=False)
     # What was made for a region, by its fingerprint and the contender's name: launches and texts.
@@ -51,8 +53,9 @@ class Means:
         policy: str = "fastest",
         budget_s: float | None = None,
         chip: str | None = None,
+        packs: Packs = None,
     ) -> Means:
-        """From what a user asks for; raises UnsupportedError."""
+        """From what a user asks for; raises UnsupportedError and PackError."""
         if policy not in get_args(Policy):
             raise UnsupportedError(f"not supported: policy '{policy}'; fastest or metal")
         if budget_s is not None and budget_s < 0:
@@ -61,6 +64,7 @@ class Means:
             cast("Policy", policy),
             Budget(budget_s),
             None if chip is None else find_chip(chip),
+            PackKernels.of(packs),
         )
 
 

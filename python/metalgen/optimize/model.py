@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from metalgen.optimize.backend import Backend
 from metalgen.optimize.means import Means, Policy
+from metalgen.optimize.packs import Packs
 from metalgen.optimize.report import Report, Stage, check_stage
 
 Inputs = Tensor | Sequence[Any] | Mapping[str, Any]
@@ -24,6 +25,7 @@ def optimize_for_metal(
     dynamic: bool | None = True,
     budget_s: float | None = None,
     chip: str | None = None,
+    packs: Packs = None,
 ) -> nn.Module:
     """The model with verified Metal kernels where they gain, the same parameters, eager elsewhere.
 
@@ -33,9 +35,10 @@ def optimize_for_metal(
     anew for each size of the inputs. `budget_s` bounds the seconds that first calls may take beside
     the model's own: the heaviest parts get kernels first, the rest stays eager. With `chip`, such
     as "M3 Max", kernels are chosen by what the cost model predicts for it, not by times measured
-    here. The result's `metal_report` tells what was done so far.
+    here. `packs` are kernel packs (folders, or what `metalgen.packs.open_pack` gives) whose kernels
+    compete, all that are installed for None. The result's `metal_report` tells what was done.
     """
-    return _optimized(model, Means.of(policy, budget_s, chip), dynamic)
+    return _optimized(model, Means.of(policy, budget_s, chip, packs), dynamic)
 
 
 def _optimized(model: nn.Module, means: Means, dynamic: bool | None) -> nn.Module:
@@ -55,6 +58,7 @@ def explain(
     policy: Policy = ...,
     budget_s: float | None = ...,
     chip: str | None = ...,
+    packs: Packs = ...,
     stage: None = ...,
 ) -> Report: ...
 @overload
@@ -65,6 +69,7 @@ def explain(
     policy: Policy = ...,
     budget_s: float | None = ...,
     chip: str | None = ...,
+    packs: Packs = ...,
     stage: Stage,
 ) -> str: ...
 def explain(
@@ -74,6 +79,7 @@ def explain(
     policy: Policy = "fastest",
     budget_s: float | None = None,
     chip: str | None = None,
+    packs: Packs = None,
     stage: Stage | None = None,
 ) -> Report | str:
     """Run the model once on `inputs`, without gradients, and report what was done; it prints.
@@ -87,7 +93,7 @@ def explain(
         check_stage(stage)
     optimized = model
     if "metal_report" not in vars(model):
-        means = replace(Means.of(policy, budget_s, chip), is_thorough=True)
+        means = replace(Means.of(policy, budget_s, chip, packs), is_thorough=True)
         optimized = _optimized(model, means, dynamic=True)
     with torch.no_grad():
         if isinstance(inputs, Tensor):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
 from torch.fx.passes.utils.fuser_utils import fuse_by_partitions
@@ -25,6 +25,13 @@ DEVICES = ("cpu", "mps")
 LIBRARIES = ("aten", "metalgen_graph")  # whose operators templates know
 
 
+Claim = Callable[[Graph], Iterable[frozenset[Node]]]
+
+
+def _nothing(_: Graph) -> Iterable[frozenset[Node]]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Partition:
     """`module` calls its regions `region_0` ...; `left` are the operators outside, and why."""
@@ -33,13 +40,18 @@ class Partition:
     left: list[tuple[str, str]]
 
 
-def partition(module: GraphModule) -> Partition:
-    """Fuse every region of `module` into a submodule, in place."""
+def partition(module: GraphModule, claim: Claim = _nothing) -> Partition:
+    """Fuse every region of `module` into a submodule, in place.
+
+    `claim` finds operators that somebody computes as a whole, templates or not.
+    """
     tidy(module.graph)
     reasons = _reasons(module)
+    claimed = [nodes for nodes in claim(module.graph) if all(map(_is_on_metal, nodes))]
     # What an attention gives is all that is read of it: one region causes no circle.
     wholes = [region_of(found) for found in find_attention(module.graph)]
-    wholes = [whole for whole in wholes if not whole & reasons.keys()]
+    excluded = reasons.keys() | set().union(*claimed)
+    wholes = [*map(set, claimed), *(whole for whole in wholes if not whole & excluded)]
     reserved = set().union(*wholes)
     taken = [part.nodes for part in _proposed(module, reasons.keys() | reserved)]
     regions = [region for nodes in taken for region in _regions(module, list(nodes))]
@@ -132,13 +144,17 @@ def _reason(node: Node) -> str | None:
     # Kernels may lay their results out otherwise than ATen, which as_strided would see.
     if any("as_strided" in str(user.target) for user in node.users):
         return "as_strided looks at its memory"
-    devices = {value.device.type for value in _values(node)}
-    if not devices <= set(DEVICES):
+    if not _is_on_metal(node):
+        devices = {value.device.type for value in _values(node)}
         return f"on {', '.join(sorted(devices))}, where there is no Metal"
     try:
         return unsupported_reason(node)
     except Exception as error:  # whatever a template does not expect, ATen can compute
         return f"its template failed: {type(error).__name__}: {error}"
+
+
+def _is_on_metal(node: Node) -> bool:
+    return all(value.device.type in DEVICES for value in _values(node))
 
 
 def _values(node: Node) -> list[torch.Tensor]:

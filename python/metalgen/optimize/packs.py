@@ -1,0 +1,142 @@
+"""Kernels of packs as contenders: they claim the operators that they compute, and offer to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+from torch.fx import Graph, Node
+
+from metalgen.errors import PlanError
+from metalgen.library import load_metallib
+from metalgen.optimize.contender import MemoryOrder, Offer, RegionGraph
+from metalgen.optimize.memory_order import order_of
+from metalgen.optimize.region_plan import RegionPlan
+from metalgen.optimize.report import Stage
+from metalgen.packs import Match, Pack, PackedKernel, find_matches, installed_packs, open_pack
+from metalgen.packs.manifest import SOURCE
+from metalgen.plan import compile_plan, kernels_of
+from metalgen.plan.run import Allocate
+
+Packs = Pack | Path | str | Iterable[Pack | Path | str] | None
+
+
+@dataclass(frozen=True)
+class PackKernels:
+    """The kernels of some packs, those that replace most operators first."""
+
+    kernels: tuple[PackedKernel, ...] = ()
+
+    @classmethod
+    def of(cls, packs: Packs) -> PackKernels:
+        """Those of the packs given, of all that are installed for None; raises PackError."""
+        if packs is None:
+            opened: Iterable[Pack] = installed_packs()
+        else:
+            given = [packs] if isinstance(packs, Pack | Path | str) else packs
+            opened = [pack if isinstance(pack, Pack) else open_pack(pack) for pack in given]
+        kernels = [kernel for pack in opened for kernel in pack.kernels]
+        return cls(tuple(sorted(kernels, key=lambda k: -len(k.entry.pattern.calls))))
+
+    def claims(self, graph: Graph, parameters: Collection[str]) -> list[frozenset[Node]]:
+        """Operators that some kernel computes as a whole; each belongs to one claim at most."""
+        found: list[frozenset[Node]] = []
+        taken: set[Node] = set()
+        for kernel in self.kernels:
+            for match in find_matches(kernel.entry.pattern, graph, parameters):
+                if not match.calls & taken:
+                    found.append(match.calls)
+                    taken |= match.calls
+        return found
+
+    def __call__(self, region: RegionGraph) -> Iterator[Offer]:
+        """What the packs have for a region, as a source of contenders."""
+        graph = region.module.graph
+        calls = {node for node in graph.nodes if _is_operator(node)}
+        for kernel in self.kernels:
+            for match in find_matches(kernel.entry.pattern, graph, region.parameters):
+                if match.calls == calls and set(region.outputs) <= set(match.results):
+                    yield Offer(kernel.title, partial(_made, kernel, match, region))
+                    break
+
+
+@dataclass(frozen=True)
+class PackContender:
+    """A pack's plan, given the region's arguments in the order that the pack knows."""
+
+    plan: RegionPlan
+    taken: tuple[int, ...]  # of the region's arguments, for each of the plan's names
+    given: tuple[int, ...]  # of the plan's outputs, for each of the region's
+
+    @property
+    def name(self) -> str:
+        """The pack, its version and the kernel."""
+        return self.plan.name
+
+    @property
+    def content(self) -> str:
+        """A hash of the metallib and the plan."""
+        return self.plan.content
+
+    @property
+    def kernels(self) -> int:
+        """How many launches a call has."""
+        return self.plan.kernels
+
+    @property
+    def stages(self) -> Mapping[Stage, str]:
+        """The region's graph, the pack's source and its plan."""
+        return self.plan.stages
+
+    def run(self, arguments: Sequence[object]) -> tuple[Tensor, ...]:
+        """The region's outputs, laid out in memory as ATen lays them out."""
+        return self._ordered(self.plan.run([arguments[i] for i in self.taken]))
+
+    def run_in(self, allocate: Allocate, arguments: Sequence[object]) -> tuple[Tensor, ...]:
+        """As `run`, in memory of somebody's own."""
+        return self._ordered(self.plan.run_in(allocate, [arguments[i] for i in self.taken]))
+
+    def _ordered(self, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(results[i] for i in self.given)
+
+
+def _made(kernel: PackedKernel, match: Match, region: RegionGraph) -> PackContender:
+    metallib = kernel.metallib(region.device)
+    library = load_metallib(metallib)
+    operands = match.pattern.operands
+    names = [operand.name for operand in operands]
+    compiled = compile_plan(
+        kernel.plan,
+        kernels_of(library),
+        inputs=[operand.name for operand in operands if operand.kind == "input"],
+        parameters=[operand.name for operand in operands if operand.kind == "parameter"],
+    )
+    if len(compiled.plan.outputs) != len(match.results):
+        raise PlanError(
+            f"{kernel.title}: its plan has {len(compiled.plan.outputs)} outputs, its pattern "
+            f"{len(match.results)}"
+        )
+    plan = compiled.plan.model_dump(mode="json", exclude_defaults=True)
+    stages: dict[Stage, str] = {
+        "graph": str(region.module.graph).strip(),
+        "metal": kernel.file(SOURCE).decode().strip(),
+        "plan": json.dumps(plan, indent=1),
+    }
+    content = hashlib.sha256(metallib + json.dumps(plan).encode()).hexdigest()[:16]
+    results = tuple(order_of(node.meta["val"]) for node in match.results)
+    orders = MemoryOrder((None,) * len(names), results)
+    place = {node: i for i, node in enumerate(region.placeholders)}
+    return PackContender(
+        RegionPlan(kernel.title, content, compiled, library, tuple(names), orders, False, stages),
+        tuple(place[node] for node in match.operands),
+        tuple(match.results.index(node) for node in region.outputs),
+    )
+
+
+def _is_operator(node: Node) -> bool:
+    return node.op == "call_function" and isinstance(node.meta.get("val"), Tensor | list | tuple)
