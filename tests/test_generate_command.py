@@ -54,8 +54,8 @@ def test_generate_prints_json_and_nothing_else(metalgen, replies, tmp_path):
     write_problem(tmp_path, noisy, "add.py")
     models = ("--model", "builtin", "--model", f"scripted:{replies}")
     done = metalgen("generate", "add.py", *models, "--attempts", 2, "--json", "--out", "o")
+    assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert done.returncode == 0
     assert result["accepted"]
     assert [(each["model"], each["verdict"]["verdict"]) for each in result["attempts"]] == [
         ("builtin", "accepted"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,42 +66,44 @@ SubsetOption = Annotated[
 ]
 
 
-def tasks_of(
-    path: Path,
-    folder: Path,
-    *,
-    levels: str | None,
-    problems: str | None,
-    shapes: ShapesName,
-    subset: Subset | None,
-    scale_mib: int,
-    scale_seconds: float,
-) -> tuple[list[Task], str]:
-    """The problems as a study's tasks, and the version they are of, in words.
+@dataclass(frozen=True, kw_only=True)
+class SelectingOptions:
+    """Which of KernelBench's problems a bench takes, at which sizes."""
 
-    Sizes are tried in a sandbox; files that had to be written lie in `folder`.
-    """
-    from metalgen.generation import Limits, Task
-    from metalgen.generation.evaluator import Evaluator
-    from metalgen.kernelbench import Budget, select_problems
+    kernelbench: KernelBench = None
+    levels: Levels = None
+    only: Only = None
+    shapes: ShapesOption = ShapesName.AS_IS
+    subset: SubsetOption = None
+    scale_mib: ScaleMiB = 64
+    scale_seconds: ScaleSeconds = 5.0
 
-    with Evaluator(Limits()) as evaluator:
-        selection = select_problems(
-            path,
-            folder=folder,
-            opens=evaluator.open,
-            levels=None if levels is None else _numbers(levels),
-            problems=problems,
-            shapes=shapes.value,
-            subset=None if subset is None else subset.value,
-            budget=Budget(scale_mib << 20, scale_seconds),
-            progress=_say_nothing if shapes is ShapesName.AS_IS else _say,
-        )
-    typer.echo(f"KernelBench {selection.version}", err=True)
-    for words in selection.left_out:
-        typer.echo(f"left out: {words}", err=True)
-    tasks = [Task(p.path, p.name, p.level, notes=_notes(p)) for p in selection.problems]
-    return tasks, f"KernelBench {selection.version}"
+    def tasks(self, path: Path, folder: Path) -> tuple[list[Task], str]:
+        """The problems at `path` as a study's tasks, and the version they are of, in words.
+
+        Sizes are tried in a sandbox; files that had to be written lie in `folder`.
+        """
+        from metalgen.generation import Limits, Task
+        from metalgen.generation.evaluator import Evaluator
+        from metalgen.kernelbench import Budget, select_problems
+
+        with Evaluator(Limits()) as evaluator:
+            selection = select_problems(
+                path,
+                folder=folder,
+                opens=evaluator.open,
+                levels=None if self.levels is None else _numbers(self.levels),
+                problems=self.only,
+                shapes=self.shapes.value,
+                subset=None if self.subset is None else self.subset.value,
+                budget=Budget(self.scale_mib << 20, self.scale_seconds),
+                progress=_say_nothing if self.shapes is ShapesName.AS_IS else _say,
+            )
+        typer.echo(f"KernelBench {selection.version}", err=True)
+        for words in selection.left_out:
+            typer.echo(f"left out: {words}", err=True)
+        tasks = [Task(p.path, p.name, p.level, notes=_notes(p)) for p in selection.problems]
+        return tasks, f"KernelBench {selection.version}"
 
 
 def _notes(problem: SelectedProblem) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metalgen.cli.study_options import BaseUrl
+
 if TYPE_CHECKING:
     from metalgen.problem import Problem
     from metalgen.proposers import Attempt
@@ -33,49 +35,55 @@ class Stage(str, enum.Enum):
     profile = "profile"
 
 
+Earlier = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="A run's attempts.jsonl: what is sent after these attempts.",
+    ),
+]
+StageOption = Annotated[
+    Stage,
+    typer.Option(
+        help="What is sent after a made-up attempt that ended so; `hints` and `shared` are"
+        " rounds that have them, `profile` is what the sub-agent is asked."
+    ),
+]
+ChipToWriteFor = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help='The chip to write for, as in "M3 Max"; see chips.'),
+]
+CudaSource = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        help="A CUDA implementation of the problem, or a folder that holds one under its name.",
+    ),
+]
+WhoseRequest = Annotated[
+    str | None,
+    typer.Option(help="Whose request, and whose attempts of several models' in --after."),
+]
+Templates = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        file_okay=False,
+        help="Templates that replace metalgen's of the same names; docs/prompts.md lists them.",
+    ),
+]
+
+
 def prompt(
     problem: Annotated[Path, typer.Argument(help="A problem file in KernelBench's format.")],
-    after: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="A run's attempts.jsonl: what is sent after these attempts.",
-        ),
-    ] = None,
-    stage: Annotated[
-        Stage,
-        typer.Option(
-            help="What is sent after a made-up attempt that ended so; `hints` and `shared` are"
-            " rounds that have them, `profile` is what the sub-agent is asked."
-        ),
-    ] = Stage.first,
-    chip: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help='The chip to write for, as in "M3 Max"; see chips.'),
-    ] = None,
-    cuda: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            help="A CUDA implementation of the problem, or a folder that holds one under its name.",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Whose request, and whose attempts of several models' in --after."),
-    ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            file_okay=False,
-            help="Templates that replace metalgen's of the same names; docs/prompts.md lists them.",
-        ),
-    ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="The service's address, in place of OPENAI_BASE_URL.")
-    ] = None,
+    after: Earlier = None,
+    stage: StageOption = Stage.first,
+    chip: ChipToWriteFor = None,
+    cuda: CudaSource = None,
+    model: WhoseRequest = None,
+    prompts: Templates = None,
+    base_url: BaseUrl = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the request's body as it is sent.")
     ] = False,

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from metalgen.cli.chip_option import ChipName, chip_of
+
+if TYPE_CHECKING:
+    from metalgen.generation import Means, Settings
 
 Swarm = Annotated[
     str | None,
@@ -18,11 +24,14 @@ Attempts = Annotated[int, typer.Option(min=1, help="Attempts of each job until o
 Rounds = Annotated[
     int, typer.Option(min=0, help="After that, rounds in which a faster candidate is asked for.")
 ]
-CONTEXT = typer.Option(
-    "--context",
-    help="What models are given besides the problem: plain, cuda, profile or cuda+profile; several"
-    " times to try several. Default: plain.",
-)
+Contexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--context",
+        help="What models are given besides the problem: plain, cuda, profile or cuda+profile;"
+        " several times to try several. Default: plain.",
+    ),
+]
 Cuda = Annotated[
     Path | None,
     typer.Option(
@@ -89,6 +98,60 @@ JudgeAgain = Annotated[
     typer.Option("--judge-again", help="With --replay: judge and time the candidates here."),
 ]
 
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """What a study is asked for with, whatever its problems."""
+
+    swarm: Swarm = None
+    share: Share = False
+    attempts: Attempts = 5
+    rounds: Rounds = 0
+    contexts: Contexts = None
+    cuda: Cuda = None
+    hint_model: HintModel = None
+    base_url: BaseUrl = None
+    time_limit: TimeLimit = 30.0
+    aten: Aten = True
+    prompts: PromptFolder = None
+    chip: ChipName = None
+    max_cost: MaxCost = None
+    max_tokens: MaxTokens = None
+    max_seconds: MaxSeconds = None
+    jobs: Jobs = 1
+    calls: Calls = 8
+    scheduler: Scheduler = None
+    replay: Replayed = None
+    judge_again: JudgeAgain = False
+
+    def means(self) -> Means:
+        """What the study is done with."""
+        from metalgen.generation import Means
+
+        return Means(self.jobs, self.calls, self.scheduler)
+
+    def settings(self, models: list[str] | None, **others: Any) -> Settings:
+        """How the study is done, with `others` beside what these options say."""
+        from metalgen.generation import Budget, Settings
+
+        return Settings(
+            models=models_of(models, self.swarm),
+            contexts=contexts_of(self.contexts, self.rounds),
+            attempts=self.attempts,
+            rounds=self.rounds,
+            share=self.share,
+            allow_aten=self.aten,
+            time_limit=self.time_limit,
+            base_url=self.base_url,
+            prompts=_text(self.prompts),
+            chip=chip_of(self.chip),
+            cuda=_text(self.cuda),
+            hint_model=self.hint_model,
+            budget=Budget(self.max_cost, self.max_tokens, self.max_seconds),
+            **others,
+        )
+
+
 _WITH_REPLAY = {"replay", "judge_again", "out", "as_json", "jobs", "scheduler"}
 
 
@@ -128,6 +191,6 @@ def refuse_others(context: typer.Context) -> None:
             )
 
 
-def text(path: Path | None) -> str | None:
+def _text(path: Path | None) -> str | None:
     """A path as it is kept."""
     return None if path is None else str(path)
