@@ -53,6 +53,7 @@ class Launch:
     groups: Size | None = None
     constants: Mapping[str, int | float | bool] = field(default_factory=dict)
     tolerance: float = 0.0  # relative, and absolute for values around 1
+    held: Mapping[int, Tensor] = field(default_factory=dict)  # outputs' values before, if it counts
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,10 @@ def apple() -> metalgen.Library:
 def run(library: metalgen.Library, name: str, launch: Launch) -> dict[int, Tensor]:
     """The outputs after one launch, by buffer index."""
     kernel = library.kernel(name)
-    outputs = {index: _unwritten(expected) for index, expected in launch.expected.items()}
+    outputs = {
+        index: launch.held[index].clone() if index in launch.held else _unwritten(expected)
+        for index, expected in launch.expected.items()
+    }
     given = {**launch.arguments, **outputs}
     indices = sorted({argument.index for argument in kernel.info.buffers})
     assert set(given) <= set(indices), f"{name} has buffers {indices}, not {sorted(given)}"
