@@ -1,27 +1,30 @@
 """Strategies for convolutions and products side by side: each beside ATen and the templates.
 
 Usage: python benchmarks/strategies.py [--only TEXT] [--dtype float32] [--device cpu] [--threads N]
+                                       [--rounds 9] [--cpu-time]
 
 Every contender is held against float64 before it is timed; one that is wrong is named, not timed.
-Ratios below 1 are faster than ATen, which may use one thread or all, whichever is faster.
+Ratios below 1 are faster. The least of several rounds counts, in which all take turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from metalgen.device import settle, synchronize
 from metalgen.errors import MetalgenError
 from metalgen.ops.winners import device_name
 from metalgen.optimize.contender import Contender, RegionGraph
 from metalgen.optimize.contenders import templates
-from metalgen.optimize.race import race_all
 from metalgen.optimize.region_check import Expected, wrong_result
 from metalgen.optimize.strategies import strategies
 
@@ -30,11 +33,12 @@ ATEN = torch.ops.aten
 
 @dataclass(frozen=True)
 class Problem:
-    """A function of ATen operators on tensors of these shapes, of which the first is the input."""
+    """A function of ATen operators on an input, weights and perhaps a bias, of these shapes."""
 
     name: str
     function: Callable[..., torch.Tensor]
     shapes: tuple[tuple[int, ...], ...]
+    terms: int  # of each sum
 
 
 def convolution(
@@ -56,7 +60,8 @@ def convolution(
             ATEN.convolution(x, weight, bias, *sizes, False, [0] * rank, groups)  # type: ignore[arg-type]
         )
 
-    return Problem(name, run, (x, (outputs, x[1] // groups, *kernel), (outputs,)))
+    weight = (outputs, x[1] // groups, *kernel)
+    return Problem(name, run, (x, weight, (outputs,)), math.prod(weight[1:]))
 
 
 def product(name: str, m: int, n: int, k: int) -> Problem:
@@ -65,12 +70,12 @@ def product(name: str, m: int, n: int, k: int) -> Problem:
     def run(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return ATEN.gelu(ATEN.addmm(bias, x, weight.t()))
 
-    return Problem(name, run, ((m, k), (n, k), (n,)))
+    return Problem(name, run, ((m, k), (n, k), (n,)), k)
 
 
 def batched(name: str, batch: int, m: int, n: int, k: int) -> Problem:
     """Products of many small matrices."""
-    return Problem(name, ATEN.bmm, ((batch, m, k), (batch, k, n)))
+    return Problem(name, ATEN.bmm, ((batch, m, k), (batch, k, n)), k)
 
 
 PROBLEMS = (
@@ -98,22 +103,39 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "mps"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="of the processor, for machines that are busy"
+    )
     chosen = parser.parse_args()
+    clock = time.process_time if chosen.cpu_time else time.perf_counter
+    dtype = getattr(torch, chosen.dtype)
     torch.set_num_threads(chosen.threads)
     os.environ["METALGEN_NUM_THREADS"] = str(chosen.threads)
     print(f"{device_name(chosen.device)}, {chosen.dtype}, torch {torch.__version__}")
     print(f"{'':<36}{'contender':<28}{'us':>10}{'to ATen':>9}{'to templates':>14}")
     for problem in PROBLEMS:
         if chosen.only in problem.name:
-            for row in rows(problem, getattr(torch, chosen.dtype), chosen.device):
+            found = rows(problem, dtype, chosen.device, rounds=chosen.rounds, clock=clock)
+            for row in found:
                 print(row, flush=True)
 
 
 @torch.no_grad()
-def rows(problem: Problem, dtype: torch.dtype, device: str) -> Iterator[str]:
+def rows(
+    problem: Problem,
+    dtype: torch.dtype,
+    device: str,
+    *,
+    rounds: int,
+    clock: Callable[[], float],
+) -> Iterator[str]:
     """A line for ATen and one for each contender."""
     torch.manual_seed(0)
-    arguments = tuple(torch.randn(shape).to(device, dtype) for shape in problem.shapes)
+    x, weight, *rest = (torch.randn(shape) for shape in problem.shapes)
+    # As layers initialise theirs: results are of the size of inputs.
+    given = (x, weight / math.sqrt(problem.terms), *rest)
+    arguments = tuple(value.to(device, dtype) for value in given)
     module = make_fx(lambda *given: (problem.function(*given),), tracing_mode="fake")(*arguments)
     names = [node.name for node in module.graph.find_nodes(op="placeholder")]
     region = RegionGraph(module, frozenset(names[1:]), device)
@@ -132,12 +154,26 @@ def rows(problem: Problem, dtype: torch.dtype, device: str) -> Iterator[str]:
     runs: dict[str, Any] = {
         name: lambda made=made: made.run(arguments) for name, made in right.items()
     }
-    us, aten = race_all(runs, lambda: module(*arguments), torch.device(device))
-    yield f"{problem.name:<36}{'ATen':<28}{aten:>10.0f}{1:>9.2f}"
-    for name, time in us.items():
-        base = us.get("templates")
-        beside = f"{time / base:>14.2f}" if base else ""
-        yield f"{'':<36}{name:<28}{time:>10.0f}{time / aten:>9.2f}{beside}"
+    us = best_us({"ATen": lambda: module(*arguments), **runs}, device, rounds, clock)
+    for name, taken in us.items():
+        beside = f"{taken / us['templates']:>14.2f}" if "templates" in us else ""
+        title = problem.name if name == "ATen" else ""
+        yield f"{title:<36}{name:<28}{taken:>10.0f}{taken / us['ATen']:>9.2f}{beside}"
+
+
+def best_us(
+    runs: Mapping[str, Callable[[], object]], device: str, rounds: int, clock: Callable[[], float]
+) -> dict[str, float]:
+    """The least microseconds of each, called in turns so that a slow moment strikes all alike."""
+    settle()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            started = clock()
+            run()
+            synchronize(device)
+            times[name].append(clock() - started)
+    return {name: min(taken[1:]) * 1e6 for name, taken in times.items()}
 
 
 if __name__ == "__main__":

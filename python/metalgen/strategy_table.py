@@ -26,7 +26,6 @@ _COMPARE: dict[str, Callable[[int, int], bool]] = {
     ">": operator.gt,
 }
 _CONDITION = re.compile(r"(\w+) (==|!=|<=|>=|<|>) (\d+|[a-z_]+)")
-DTYPES = ("float32", "float16", "bfloat16")
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -53,7 +52,6 @@ class Strategy(_Strict):
     when: Annotated[tuple[str, ...], Field(strict=False)]
     families: Annotated[tuple[str, ...], Field(strict=False)]
     text: Text
-    dtypes: Annotated[tuple[str, ...], Field(strict=False)] = DTYPES
 
     @field_validator("when")
     @classmethod
@@ -70,22 +68,15 @@ class Strategy(_Strict):
             raise ValueError(f"no kernel family {unknown[0]!r} in metal/parameters.json")
         return names
 
-    @field_validator("dtypes")
-    @classmethod
-    def _known_dtypes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := sorted(set(names) - set(DTYPES)):
-            raise ValueError(f"expected dtypes of {', '.join(DTYPES)}, found {unknown[0]!r}")
-        return names
-
     @property
     def names(self) -> set[str]:
         """The sizes that its conditions need."""
         parts = [_parts(condition) for condition in self.when]
         return {name for left, _, right in parts for name in (left, right) if not name.isdigit()}
 
-    def fits(self, sizes: Mapping[str, int], dtype: str) -> bool:
+    def fits(self, sizes: Mapping[str, int]) -> bool:
         """Whether it is worth trying for a problem of these sizes."""
-        return dtype in self.dtypes and all(_holds(condition, sizes) for condition in self.when)
+        return all(_holds(condition, sizes) for condition in self.when)
 
 
 class StrategyTable(_Strict):
@@ -124,9 +115,9 @@ def strategy_table() -> StrategyTable:
     return parse_strategies((resources.metal_sources() / "strategies.json").read_bytes())
 
 
-def strategies_for(name: str, sizes: Mapping[str, int], dtype: str) -> tuple[Strategy, ...]:
+def strategies_for(name: str, sizes: Mapping[str, int]) -> tuple[Strategy, ...]:
     """The strategies of an operator that are worth trying, in the table's order."""
-    return tuple(each for each in strategies_of([name]) if each.fits(sizes, dtype))
+    return tuple(each for each in strategies_of([name]) if each.fits(sizes))
 
 
 def strategies_of(operators: Collection[str]) -> tuple[Strategy, ...]:

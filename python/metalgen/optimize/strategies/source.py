@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from metalgen.errors import UnsupportedError
-from metalgen.ops.arguments import DTYPES
 from metalgen.optimize.contender import Contender, Offer, RegionGraph
 from metalgen.optimize.rewritten import rewritten
 from metalgen.optimize.strategies import convolution as convolutions
@@ -50,7 +49,7 @@ def strategies(region: RegionGraph) -> Iterator[Offer]:
     except (UnsupportedError, SizeError):
         return
     operator = "convolution" if heavy.is_convolution else "product"
-    for strategy in strategies_for(operator, sizes, DTYPES[heavy.dtype]):
+    for strategy in strategies_for(operator, sizes):
         yield Offer(strategy.name, partial(_make, region, heavy, strategy))
 
 
