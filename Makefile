@@ -10,7 +10,7 @@ demo: build
 	$(BIN)/metalgen generate $(DEMO) --out runs/demo
 
 test: build
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: build lint types test
 

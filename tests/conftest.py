@@ -68,6 +68,26 @@ def _few_torch_threads():
     torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
+@pytest.fixture(scope="session")
+def evaluators():
+    """Who judges candidates, warm from test to test: its process takes seconds to start."""
+    from metalgen.generation import Limits
+    from metalgen.generation.evaluators import LocalEvaluators
+
+    with LocalEvaluators(Limits(launch_s=20), "cpu") as evaluators:
+        yield evaluators
+
+
+@pytest.fixture(scope="session")
+def evaluator():
+    """The same for one candidate at a time."""
+    from metalgen.generation import Limits
+    from metalgen.generation.evaluator import Evaluator
+
+    with Evaluator(Limits()) as evaluator:
+        yield evaluator
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     torch.manual_seed(0)

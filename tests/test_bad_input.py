@@ -12,17 +12,10 @@ from typer.testing import CliRunner
 
 from metalgen.cli.app import make_app
 from metalgen.errors import MetalgenError, ProviderError
-from metalgen.generation import Limits, Settings
-from metalgen.generation.evaluators import LocalEvaluators
+from metalgen.generation import Settings
 from metalgen.generation.study import proposers_of
 from metalgen.proposers.builtin import BuiltinProposer
 from metalgen.proposers.openai import OpenAIProposer
-
-
-@pytest.fixture(scope="module")
-def evaluators():
-    with LocalEvaluators(Limits(launch_s=20), "cpu") as evaluators:
-        yield evaluators
 
 
 def problem(

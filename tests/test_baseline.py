@@ -33,10 +33,9 @@ def test_a_candidates_evidence_has_torch_compiles_time_and_every_step(tmp_path):
     assert [began for _, _, began, _ in steps] == sorted(began for _, _, began, _ in steps)
 
 
-def test_refused_candidates_have_their_steps_too(tmp_path):
-    with Evaluator(Limits()) as evaluator:
-        problem = evaluator.open(write_problem(tmp_path, ADD))
-        found = evaluator.evaluate(problem, parse_reply(add_reply("y[i] = a[i];")))
+def test_refused_candidates_have_their_steps_too(evaluator, tmp_path):
+    problem = evaluator.open(write_problem(tmp_path, ADD))
+    found = evaluator.evaluate(problem, parse_reply(add_reply("y[i] = a[i];")))
     assert found.verdict.stage == "verify"
     assert "baseline" not in {step for step, *_ in found.details["steps"]}
 

@@ -10,8 +10,7 @@ from study_runs import run_study
 from typer.testing import CliRunner
 
 from metalgen.cli.app import make_app
-from metalgen.generation import Budget, Limits, Spent
-from metalgen.generation.evaluators import LocalEvaluators
+from metalgen.generation import Budget, Spent
 from metalgen.proposers import Reply
 from metalgen.proposers.openai import OpenAIProposer
 from metalgen.proposers.scripted import ScriptedProposer
@@ -19,12 +18,6 @@ from metalgen.proposers.scripted import ScriptedProposer
 IDLE = "I am thinking."  # no candidate: an attempt that costs nothing but its tokens
 PRICE = {"input": 1000, "output": 2000, "source": "https://example.org", "read": "2026-01-02"}
 COST = (11 * 1000 + 7 * 2000) / 1e6  # of one answer of the local server
-
-
-@pytest.fixture(scope="module")
-def evaluators():
-    with LocalEvaluators(Limits(launch_s=10), "cpu") as evaluators:
-        yield evaluators
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 from problem_files import write_problem
 
-from metalgen.generation import Limits
 from metalgen.generation.controls import (
     CONSTANT,
     IGNORES_INPUTS,
     IGNORES_WEIGHTS,
     control_reason,
 )
-from metalgen.generation.evaluator import Evaluator
 from metalgen.problem import load_problem
 
 HEAD = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n"
@@ -84,11 +82,10 @@ def test_problems_with_an_answer_are_no_controls(tmp_path, forward, inputs, init
     assert reason(tmp_path, forward, inputs, init) is None
 
 
-def test_an_evaluator_tells_why_a_problem_is_a_control(tmp_path):
+def test_an_evaluator_tells_why_a_problem_is_a_control(evaluator, tmp_path):
     head, tail = "class Model(nn.Module):\n    def forward(self, x): return ", "\n"
     tail += "def get_inputs(): return [torch.rand(9)]\ndef get_init_inputs(): return []\n"
-    with Evaluator(Limits()) as evaluator:
-        zero = evaluator.open(write_problem(tmp_path, f"{HEAD}{head}x * 0{tail}", "zero.py"))
-        double = evaluator.open(write_problem(tmp_path, f"{HEAD}{head}x * 2{tail}", "double.py"))
-        assert evaluator.control_reason(zero) == IGNORES_INPUTS
-        assert evaluator.control_reason(double) is None
+    zero = evaluator.open(write_problem(tmp_path, f"{HEAD}{head}x * 0{tail}", "zero.py"))
+    double = evaluator.open(write_problem(tmp_path, f"{HEAD}{head}x * 2{tail}", "double.py"))
+    assert evaluator.control_reason(zero) == IGNORES_INPUTS
+    assert evaluator.control_reason(double) is None

@@ -9,8 +9,7 @@ from problem_files import ADD, SCALE, add_reply, reply, write_problem
 from study_runs import run_study
 
 from metalgen.errors import ProposalError, ProviderError, RunError, UnsupportedError
-from metalgen.generation import Limits, generate
-from metalgen.generation.evaluators import LocalEvaluators
+from metalgen.generation import generate
 from metalgen.generation.record import FILES, RunDirectory, sha256
 from metalgen.proposers import Accepted, Rejected, Reply
 from metalgen.proposers.scripted import ScriptedProposer
@@ -20,12 +19,6 @@ UNCOMPILABLE = add_reply("y[i] = a[i] + c[i];")
 RIGHT = add_reply()
 SLOW = add_reply("float t = 0; for (uint k = 0; k < 5000; ++k) t = sin(t + a[i]);"
                  " y[i] = a[i] + b[i] + (t > 2 ? 1 : 0);")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def evaluators():
-    with LocalEvaluators(Limits(launch_s=10), "cpu") as evaluators:
-        yield evaluators
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import pytest
 from problem_files import write_problem
 
 from metalgen.generation.candidate import parse_reply
-from metalgen.generation.evaluator import Evaluator
-from metalgen.generation.sandbox import Limits
 from metalgen.problem import Problem
 from metalgen.proposers import Accepted
 from metalgen.proposers.prompts import Prompts, examples_for, names
@@ -73,12 +71,6 @@ def get_inputs():
 def get_init_inputs():
     return []
 """
-
-
-@pytest.fixture(scope="module")
-def evaluator():
-    with Evaluator(Limits()) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 
 from metalgen.cli.app import make_app
 from metalgen.errors import RunError
-from metalgen.generation import Limits, Means, conduct
-from metalgen.generation.evaluators import LocalEvaluators
+from metalgen.generation import Means, conduct
 from metalgen.generation.replay import Replay, begin_replay
 from metalgen.proposers.openai import OpenAIProposer
 from metalgen.proposers.prompts import Prompts
@@ -26,12 +25,6 @@ from metalgen.runs import open_run
 CASSETTE = Path(__file__).parent / "cassettes" / "swarm"
 WRONG = add_reply("y[i] = a[i] - b[i];")
 UNCOMPILABLE = add_reply("y[i] = a[i] + c[i];")
-
-
-@pytest.fixture(scope="module")
-def evaluators():
-    with LocalEvaluators(Limits(launch_s=10), "cpu") as evaluators:
-        yield evaluators
 
 
 class Nowhere:

@@ -19,8 +19,7 @@ from typer.testing import CliRunner
 
 from metalgen.cli.app import make_app
 from metalgen.errors import RunError
-from metalgen.generation import Budget, Limits
-from metalgen.generation.evaluators import LocalEvaluators
+from metalgen.generation import Budget
 from metalgen.proposers import Reply
 from metalgen.proposers.openai import OpenAIProposer
 from metalgen.proposers.scripted import ScriptedProposer
@@ -28,12 +27,6 @@ from metalgen.runs import open_run
 
 IDLE = "I am thinking."
 WRONG = add_reply("y[i] = a[i] - b[i];")
-
-
-@pytest.fixture(scope="module")
-def evaluators():
-    with LocalEvaluators(Limits(launch_s=10), "cpu") as evaluators:
-        yield evaluators
 
 
 @pytest.fixture
@@ -113,7 +106,7 @@ def held_problem(tmp_path):
     return write_problem(tmp_path, code.replace("\n            return a + b", held), "add.py")
 
 
-def test_kill_9_while_a_candidate_is_judged_repeats_no_call(held_problem):
+def test_kill_9_while_a_candidate_is_judged_repeats_no_call(held_problem, evaluators):
     folder = held_problem.parent
     answers = Moments(WRONG, add_reply())
 
@@ -130,12 +123,11 @@ def test_kill_9_while_a_candidate_is_judged_repeats_no_call(held_problem):
         killed(process)
     (folder / "hold").unlink()
     with chat_server(answers) as again:
-        done = metalgen("resume", "run", "--json", "--base-url", again.url, cwd=folder)
-    result = json.loads(done.stdout)
-    assert done.returncode == 0, done.stderr
+        proposer = OpenAIProposer("m", again.url, environment={})
+        result = go_on(evaluators, folder / "run", proposer)
     assert (len(server.requests), len(again.requests)) == (1, 1)
-    assert [a["verdict"]["verdict"] for a in result["attempts"]] == ["rejected", "accepted"]
-    assert result["attempts"][0]["verdict"]["stage"] == "verify"
+    assert [record.verdict.stage for record in result.attempts[:-1]] == ["verify"]
+    assert result.is_accepted
     kept = (folder / "run" / "attempts.jsonl").read_text().splitlines()
     assert len(kept) == 2
     assert (folder / "run" / "best" / "kernels.metal").exists()
@@ -245,7 +237,7 @@ def test_a_model_that_the_run_does_not_have_is_refused(evaluators, problem, tmp_
         go_on(evaluators, tmp_path / "run", ScriptedProposer((), "other"))
 
 
-def test_a_full_disk_ends_a_study_with_one_line_and_it_goes_on_later(problem):
+def test_a_full_disk_ends_a_study_with_one_line_and_it_goes_on_later(problem, evaluators):
     """A limit on the size of files stands in for the disk: the system refuses to write on."""
     replies = [IDLE + "x" * 200 + os.urandom(300_000).hex(), add_reply()]
     with chat_server(Moments(*replies)) as server:
@@ -262,6 +254,6 @@ def test_a_full_disk_ends_a_study_with_one_line_and_it_goes_on_later(problem):
         assert "run 'run/run.sqlite' cannot be written" in done.stderr
         assert "continue with: metalgen resume run" in done.stderr
         assert "Traceback" not in done.stderr
-        done = metalgen("resume", "run", cwd=problem.parent)
-        assert done.returncode == 0, done.stderr
+        proposer = OpenAIProposer("m", server.url, environment={})
+        assert go_on(evaluators, problem.parent / "run", proposer).is_accepted
     assert repeated(server) == 1

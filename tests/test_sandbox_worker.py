@@ -69,12 +69,6 @@ NOISY = ADD.replace(
 READING = "import sys\n" + "assert sys.stdin.read() == ''\n"
 
 
-@pytest.fixture(scope="module")
-def evaluator():
-    with Evaluator(Limits()) as evaluator:
-        yield evaluator
-
-
 def test_a_problem_file_that_hangs_is_told_of(tmp_path):
     hangs = pytest.raises(ProblemError, match="timed out after 1 s while it was loaded")
     with Evaluator(Limits(problem_s=1.0)) as impatient, hangs:

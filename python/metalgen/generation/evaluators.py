@@ -188,7 +188,7 @@ class LocalEvaluators:
 
     def _give(self, place: _Place) -> None:
         self._busy.discard(place)
-        self._free.append(place)
+        self._free.insert(0, place)  # taken first: its process is warm
         self._wake()
 
     def _wake(self) -> None:

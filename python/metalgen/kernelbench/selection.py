@@ -18,7 +18,8 @@ from metalgen.kernelbench.versions import Version, known_sizes, recognise, versi
 
 Shapes = Literal["v0", "as-is", "scaled"]
 
-# What MPS could not run in the study: 31 of 250, though it counts 215 problems.
+# What MPS could not run in the study: 31 of 250. It counts 215 problems, not 219, and does not say
+# which four are missing besides.
 _LEFT_OUT = {
     1: "43 46 58 61 68 70 72 73 77",
     2: "3 6 8 13 15 20 26 34 38 43 49 50 58 60 61 72 74 77 78 89 96 100",
