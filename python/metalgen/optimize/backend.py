@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +26,8 @@ from metalgen.optimize.graph_pass import SplitGraph
 from metalgen.optimize.means import Means
 from metalgen.optimize.partition import PREFIX, calls, is_random, operator_name, partition
 from metalgen.optimize.passes import OF_GRAPHS, rewrite_graph
+from metalgen.optimize.recurrent.allowing import allowing
+from metalgen.optimize.recurrent.operator import keep_recurrent
 from metalgen.optimize.region import Region, is_open
 from metalgen.optimize.report import GraphReport, RegionReport, Report
 from metalgen.optimize.training import TrainingGraph
@@ -59,6 +62,8 @@ class Backend:
 
     means: Means = field(default_factory=Means)
     sources: Sequence[Source] = SOURCES
+    # What torch._dynamo.optimize enters around calls; it finds it among an instance's own names.
+    backend_ctx_ctor: Callable[[], AbstractContextManager[Any]] = allowing
 
     @property
     def report(self) -> Report:
@@ -78,8 +83,8 @@ class Backend:
             decompositions=_decompositions(needs_gradients),
         )
         try:
-            # The operator that keeps attention whole has no gradient.
-            captured = module if needs_gradients else keep_attention(module)
+            # The operators that keep calls whole have no gradient.
+            captured = module if needs_gradients else keep_recurrent(keep_attention(module))
             compiled: Run = compiler(captured, list(inputs))
         except TorchDynamoException:  # how Dynamo begins a capture again
             raise

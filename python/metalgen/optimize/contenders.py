@@ -10,6 +10,7 @@ import torch
 from metalgen.optimize.attention.flash import flash
 from metalgen.optimize.contender import Contender, Offer, RegionGraph, Source
 from metalgen.optimize.passes import OF_REGIONS, rewrite_region
+from metalgen.optimize.recurrent.steps import steps
 from metalgen.optimize.region_plan import plan_region
 from metalgen.optimize.rewritten import rewritten
 from metalgen.optimize.strategies import strategies
@@ -33,7 +34,7 @@ def _is_folded(region: RegionGraph) -> bool:
     return is_half and rewrite_region(region, OF_REGIONS) is not region
 
 
-SOURCES: tuple[Source, ...] = (templates, flash, strategies)
+SOURCES: tuple[Source, ...] = (templates, flash, steps, strategies)
 
 
 def offers(region: RegionGraph, sources: Iterable[Source] = SOURCES) -> Sequence[Offer]:

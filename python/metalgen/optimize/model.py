@@ -43,7 +43,8 @@ def optimize_for_metal(
 
 def _optimized(model: nn.Module, means: Means, dynamic: bool | None) -> nn.Module:
     backend = Backend(means)
-    compiled = torch.compile(model, backend=backend, dynamic=dynamic)
+    # torch.compile would not let the backend allow recurrent modules.
+    compiled = torch._dynamo.optimize(backend, dynamic=dynamic)(model)
     assert isinstance(compiled, nn.Module)
     vars(compiled)["metal_report"] = backend.report  # setattr would write to `model`
     vars(compiled)["forward"] = _FirstAlone(compiled.forward)

@@ -15,6 +15,7 @@ from torch.fx.passes.utils.fuser_utils import fuse_by_partitions
 from metalgen.optimize.attention.recognise import find_attention, region_of
 from metalgen.optimize.attention.tidy import tidy
 from metalgen.optimize.passes.parameter_work import FOLLOWS_READER
+from metalgen.optimize.recurrent.steps import find_recurrent
 from metalgen.proposers.builtin.subgraph import known_symbols, symbols, unsupported_reason
 
 PREFIX = "region_"
@@ -52,6 +53,7 @@ def partition(module: GraphModule, claim: Claim = _nothing) -> Partition:
     wholes = [region_of(found) for found in find_attention(module.graph)]
     excluded = reasons.keys() | set().union(*claimed)
     wholes = [*map(set, claimed), *(whole for whole in wholes if not whole & excluded)]
+    wholes += find_recurrent(module.graph)  # which no template computes
     reserved = set().union(*wholes)
     taken = [part.nodes for part in _proposed(module, reasons.keys() | reserved)]
     regions = [region for nodes in taken for region in _regions(module, list(nodes))]
