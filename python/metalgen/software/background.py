@@ -45,12 +45,18 @@ class Background:
         self._open: set[Job] = set()
         self._inherited: list[TranslatingProcess] = []
         self._is_closing = False
+        # Held by whoever is in LLVM, which has locks of its own, and by whoever forks.
+        self._delivering = threading.Lock()
         self._begin()
         atexit.register(self._close)
-        os.register_at_fork(after_in_child=self._go_on_in_child)
+        os.register_at_fork(
+            before=self._delivering.acquire,
+            after_in_parent=self._delivering.release,
+            after_in_child=self._go_on_in_child,
+        )
 
     def submit(self, job: Job) -> None:
-        """Have `job` done, sooner or later."""
+        """Have `job` done sooner or later; at once where the system gives no thread for it."""
         self._open.add(job)
         self._jobs.put(job)
         self._hire()
@@ -81,14 +87,23 @@ class Background:
                 return
             process = TranslatingProcess()
             thread = threading.Thread(target=self._serve, args=(process,), daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more threads: those there are do the work
+                if not self._threads:
+                    self._jobs.put(None)
+                    self._serve(process)
+                return
             self._threads.append(thread)
             self._processes.append(process)
 
     def _serve(self, process: TranslatingProcess) -> None:
+        """Do jobs until there is none but None."""
         while (job := self._jobs.get()) is not None:
             try:
-                job.done(*process.translate(job.bitcode, job.kernel, job.constants, job.variant))
+                made = process.translate(job.bitcode, job.kernel, job.constants, job.variant)
+                with self._delivering:
+                    job.done(*made)
             except Exception as error:
                 self._report(f"kernel {job.kernel!r} keeps its quick code: {error}")
             finally:
@@ -112,6 +127,7 @@ class Background:
 
     def _go_on_in_child(self) -> None:
         """A fork leaves threads behind, and processes that are the parent's to ask."""
+        self._delivering.release()
         self._inherited.extend(self._processes)  # which are not to be ended here either
         self._begin()
         for job in self._open:

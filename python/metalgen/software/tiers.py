@@ -11,8 +11,14 @@ import os
 from collections.abc import Callable
 from typing import Literal
 
-from metalgen.errors import ToolchainError
-from metalgen.software import Variant, native_cache, optimised_object, translate_quickly
+from metalgen.errors import ToolchainError, UnsupportedError
+from metalgen.software import (
+    Variant,
+    native_cache,
+    object_code,
+    optimised_object,
+    translate_quickly,
+)
 from metalgen.software.background import Job, background
 from metalgen.software.dump import Dump
 from metalgen.software.function_constants import Constants
@@ -54,34 +60,38 @@ class Tiers:
         Raises as `metalgen.software.translate` does.
         """
         key = native_cache.key(bitcode, kernel, constants, variant, "simdgroup")
-        known = native_cache.load(key)
-        if known is not None and mode() == "on":
+        known = native_cache.load(key) if mode() == "on" else None
+        if known is not None:
             return load_object(*known)
         whole = native_cache.key(bitcode, kernel, constants)
         if whole not in self._quick:
-            dump = Dump.of(kernel)
-            prepared = prepare(bitcode, kernel, constants, dump)
+            prepared = prepare(bitcode, kernel, constants, Dump.of(kernel))
             if mode() == "on" and _is_small(prepared):
-                made = optimised_object(prepared, variant, dump)
-                native_cache.save(key, *made)
-                return load_object(*made)
-            self._quick[whole] = translate_quickly(prepared)
+                return _kept(key, optimised_object(prepared, variant, Dump.of(kernel)))
+            try:
+                self._quick[whole] = translate_quickly(prepared)
+            except UnsupportedError:  # thread by thread, it may be
+                return _kept(key, object_code(bitcode, kernel, constants, variant))
         if mode() == "on":
-            background().submit(Job(bitcode, kernel, constants, variant, _keeper(key, improve)))
+
+            def done(code: bytes, memory: ThreadgroupMemory) -> None:
+                improve(_kept(key, (code, memory)))
+
+            background().submit(Job(bitcode, kernel, constants, variant, done))
         return self._quick[whole]
 
 
 def _is_small(prepared: Prepared) -> bool:
     instructions = list(prepared.function.instructions())
-    plain = not any(map(is_meeting, instructions)) and not Graph(prepared.function).loops
-    return plain and len(instructions) < _FEW
+    if len(instructions) >= _FEW or any(map(is_meeting, instructions)):
+        return False
+    try:
+        return not Graph(prepared.function).loops
+    except UnsupportedError:  # loops that have no end or several entries
+        return False
 
 
-def _keeper(key: str, improve: Improve) -> Callable[[bytes, ThreadgroupMemory], None]:
-    """What keeps object code for later processes and has this one run it."""
-
-    def keep(code: bytes, memory: ThreadgroupMemory) -> None:
-        native_cache.save(key, code, memory)
-        improve(load_object(code, memory))
-
-    return keep
+def _kept(key: str, made: tuple[bytes, ThreadgroupMemory]) -> NativeKernel:
+    """Object code to be run here and found by later processes."""
+    native_cache.save(key, *made)
+    return load_object(*made)

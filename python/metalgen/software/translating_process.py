@@ -16,13 +16,16 @@ import time
 from pathlib import Path
 
 import metalgen
-from metalgen.cache import cache_directory
 from metalgen.errors import ToolchainError
 from metalgen.software import Variant, object_code
 from metalgen.software.function_constants import Constants
 from metalgen.software.ir.passes import ThreadgroupMemory
 
-_MAIN = "from metalgen.software.translating_process import main; main()"
+# Nothing is imported from where the user happens to be.
+_MAIN = (
+    "import sys; sys.path = [path for path in sys.path if path] + sys.argv[1:]; "
+    "from metalgen.software.translating_process import main; main()"
+)
 
 
 class TranslatingProcess:
@@ -77,16 +80,12 @@ class TranslatingProcess:
 
 
 def _start() -> subprocess.Popen[bytes] | None:
-    package = Path(metalgen.__file__).resolve().parent.parent
-    environment = dict(os.environ, METALGEN_CACHE_DIR=str(cache_directory().resolve()))
+    packages = Path(metalgen.__file__).resolve().parent.parent
     try:
-        # Started where nothing but packages can be imported from.
         return subprocess.Popen(
-            [sys.executable, "-c", _MAIN],
+            [sys.executable, "-c", _MAIN, str(packages)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=package,
-            env=environment,
         )
     except OSError:
         return None
