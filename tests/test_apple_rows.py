@@ -1,4 +1,4 @@
-"""Apple's softmaxes, norms and their gradients, scans and rotary embedding, and ours beside them."""
+"""Apple's softmaxes, norms and their gradients, scans and rotary embedding, beside PyTorch."""
 
 from __future__ import annotations
 
