@@ -206,7 +206,9 @@ def test_infinities_survive_fast_maths():
 
 
 def test_no_generic_pointer_is_left_and_threadgroup_memory_is_reached_directly():
-    (function,) = compile_to_air((SOURCES / "address_spaces.metal").read_text())
+    (function,) = compile_to_air(
+        (SOURCES / "address_spaces.metal").read_text(), options=CompileOptions(standard="metal4.0")
+    )
     text = str(llvm.parse_bitcode(function.bitcode))
     assert "addrspace(4)" not in text
     assert "addrspacecast" not in text
@@ -223,7 +225,10 @@ def test_a_kernel_may_be_called_like_a_function_of_metal_or_c(name):
 
 
 def test_threadgroup_variables_are_found_however_they_are_declared():
-    (function,) = compile_to_air((SOURCES / "threadgroup_declarations.metal").read_text())
+    (function,) = compile_to_air(
+        (SOURCES / "threadgroup_declarations.metal").read_text(),
+        options=CompileOptions(standard="metal4.0"),
+    )
     module = llvm.parse_bitcode(function.bitcode)
     variables = {g.name.split(".")[-1] for g in module.global_variables if "threadgroup" in g.name}
     named = "count arr m p vs raw s1 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 s12 x inner".split()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metalgen.compiler.clang import compile_to_air
+from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.preprocess import Origin, Preprocessed
 from metalgen.compiler.repairs import REPAIRS
 from metalgen.compiler.rewrite import rewrite
@@ -42,10 +43,10 @@ def mangled_sources(draw):
 @given(mangled_sources(), st.lists(st.integers(0, 2000), max_size=4))
 def test_rewriting_and_repairing_never_fail_themselves(text, offsets):
     source = Preprocessed(text, (Origin("mangled", 1),), ())
-    rewrite(source, untrusted=True)
+    rewrite(source, CompileOptions(untrusted=True))
     for repair in REPAIRS:
         edits = repair.edit(text, [offset for offset in offsets if offset < len(text)])
-        rewrite(source.changed_by(edits), untrusted=True)
+        rewrite(source.changed_by(edits), CompileOptions(untrusted=True))
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 import metalgen
+from metalgen.compiler import CompileOptions
 from metalgen.compiler.integers import integer_value
 from metalgen.errors import CompileError
 
 PREAMBLE = "#include <metal_stdlib>\nusing namespace metal;\n"
 
 
-def library(source):
-    return metalgen.compile_shader(PREAMBLE + source)
+def library(source, standard="metal3.2"):
+    return metalgen.compile_shader(PREAMBLE + source, options=CompileOptions(standard=standard))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,8 @@ def test_unrolling_by_a_macro_or_a_template_parameter_changes_nothing():
 
 def test_functions_are_template_arguments_in_every_spelling():
     x, out = torch.tensor([3.0]), torch.zeros(3, dtype=torch.int32)
-    kernels = library("""
+    kernels = library(
+        """
         template <typename T> void thrice(device const float* s, device T& d) { d = 3 * s[0]; }
         void twice(device const float* s, device int& d) { d = 2 * s[0]; }
         template <typename T, void (*op)(device const float*, device T&)>
@@ -110,7 +112,9 @@ def test_functions_are_template_arguments_in_every_spelling():
         }
         typedef decltype(f<int, twice>) f_t;
         template [[host_name("pointer")]] kernel f_t f<int, thrice>;
-    """)
+    """,
+        standard="metal4.0",
+    )
     kernels.pointer(x, out, threads=1)
     kernels.function(x, out, threads=1)
     assert out.tolist() == [9, 6, 10]

@@ -65,7 +65,8 @@ def test_a_source_is_compiled_under_its_own_name_with_all_options(xcrun):
         source(include_dirs=(Path("headers"),), defines={"N": "4"}),
         CompileOptions(math="safe", standard="metal3.1"),
     )
-    assert air == b'#line 1 "a.metal"\nkernel void f() {}'
+    assert air.content == b'#line 1 "a.metal"\nkernel void f() {}'
+    assert air.warnings == ()
     (call,) = calls.read_text().splitlines()
     for expected in (
         "-sdk macosx metal -x metal",

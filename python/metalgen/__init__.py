@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,11 +44,12 @@ def compile_shader(
     include_dirs: Sequence[str | os.PathLike[str]] = (),
     defines: Mapping[str, str] | None = None,
     options: CompileOptions | None = None,
+    on_warning: Callable[[str], None] | None = None,
 ) -> Library:
     """Compile Metal source and load it: `compile_shader(source).kernel_name(*args, threads=...)`.
 
     `name` stands for the source in messages, `defines` maps macros to their text. Raises
-    CompileError with every diagnostic.
+    CompileError with every diagnostic; `on_warning` is given what the compiler only warns of.
     """
     from metalgen.compiler import CompileOptions, compile_source
     from metalgen.library import load_metallib
@@ -59,6 +60,7 @@ def compile_shader(
         include_dirs=include_dirs,
         defines=defines,
         options=options or CompileOptions(),
+        on_warning=on_warning,
     )
     return load_metallib(metallib)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MACRO = re.compile(r"[A-Za-z_]\w*$")
 _DIAGNOSTIC = re.compile(
-    r"^(?P<file>[^\n]*?):(?:(?P<line>\d+):(?P<column>\d+):)? (?P<severity>error|note): "
+    r"^(?P<file>[^\n]*?):(?:(?P<line>\d+):(?P<column>\d+):)? (?P<severity>error|warning|note): "
     r"(?P<message>[^\n]*)$",
     re.MULTILINE,
 )
@@ -51,22 +51,26 @@ def build(
     """Compile Metal sources to one metallib.
 
     With `xcrun metal` on macOS, with clang and metalgen's own headers elsewhere.
-    Errors are listed as clang does; nothing is written then.
+    Errors are listed as clang does; nothing is written then. Warnings go to stderr.
     """
     from metalgen.compiler import CompileOptions
 
     options = CompileOptions(math=math, standard=standard)
     macros = dict(_macro(define) for define in defines or ())
     started = time.perf_counter()
+    warnings: list[str] = []
     try:
-        metallib = _compile(sources, include_dirs or [], macros, options)
+        metallib = _compile(sources, include_dirs or [], macros, options, warnings)
     except CompileError as error:
         if as_json:
             typer.echo(json.dumps({"ok": False, "diagnostics": _diagnostics(str(error))}))
             raise typer.Exit(1) from None
         raise CompileError(f"{error}\n{_count(str(error))}") from None
     _write(output, metallib)
-    _report(output, metallib, time.perf_counter() - started, as_json)
+    if warnings and not as_json:
+        count = f"{len(warnings)} warning{'' if len(warnings) == 1 else 's'} generated."
+        typer.echo("\n".join([*warnings, count]), err=True)
+    _report(output, metallib, time.perf_counter() - started, warnings if as_json else None)
 
 
 def _compile(
@@ -74,10 +78,17 @@ def _compile(
     include_dirs: list[Path],
     macros: dict[str, str],
     options: CompileOptions,
+    warnings: list[str],
 ) -> bytes:
     from metalgen.compiler import compile_files
 
-    return compile_files(sources, include_dirs=include_dirs, defines=macros, options=options)
+    return compile_files(
+        sources,
+        include_dirs=include_dirs,
+        defines=macros,
+        options=options,
+        on_warning=warnings.append,
+    )
 
 
 def _macro(define: str) -> tuple[str, str]:
@@ -93,17 +104,19 @@ def _write(output: Path, metallib: bytes) -> None:
     write_whole(output, metallib)
 
 
-def _report(output: Path, metallib: bytes, seconds: float, as_json: bool) -> None:
+def _report(output: Path, metallib: bytes, seconds: float, warnings: list[str] | None) -> None:
+    """What was made, as JSON if it is given the warnings to go with it."""
     from metalgen.air import Metallib
 
     kernels = Metallib(metallib, origin=str(output)).names
-    if as_json:
+    if warnings is not None:
         report = {
             "ok": True,
             "output": str(output),
             "bytes": len(metallib),
             "seconds": round(seconds, 4),
             "kernels": list(kernels),
+            "diagnostics": _diagnostics("\n".join(warnings)),
         }
         typer.echo(json.dumps(report))
         return
@@ -113,7 +126,7 @@ def _report(output: Path, metallib: bytes, seconds: float, as_json: bool) -> Non
 
 
 def _diagnostics(text: str) -> list[dict[str, str | int | None]]:
-    """The errors and notes in what the compiler said, in its order."""
+    """The errors, warnings and notes in what the compiler said, in its order."""
     return [
         {
             "file": found["file"],

@@ -32,7 +32,12 @@ def main() -> None:
     chosen = parser.parse_args()
     options = CompileOptions(math=chosen.math, standard=chosen.standard)
     try:
-        metallib = compile_files(chosen.sources, include_dirs=chosen.include_dirs, options=options)
+        metallib = compile_files(
+            chosen.sources,
+            include_dirs=chosen.include_dirs,
+            options=options,
+            on_warning=lambda text: sys.stderr.write(f"{text}\n"),
+        )
         if chosen.signed:
             maker = {"compiler": select_toolchain().description, "standard": options.standard}
             write_whole(chosen.output.with_suffix(".json"), json.dumps(maker).encode() + b"\n")

@@ -35,7 +35,7 @@ INDICES = frozenset(
     }
 )
 # Old names, and what the address space's macro makes of `[[threadgroup(0)]]`.
-ALIASES = {"thread_execution_width": "threads_per_simdgroup", "__local": "threadgroup"}
+ALIASES = {"thread_execution_width": "threads_per_simdgroup"}
 
 # What exists in Metal but not here, by what it is called in the refusal.
 UNSUPPORTED_PARAMETERS = {

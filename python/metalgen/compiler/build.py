@@ -10,6 +10,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from metalgen.cache import Cache, cache_directory
+from metalgen.compiler.compiled import Compiled
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.selection import Toolchain, select_toolchain
 from metalgen.compiler.source import Source, read_set_hash
@@ -17,6 +18,7 @@ from metalgen.errors import CompileError
 
 _DEFAULT = CompileOptions()
 PathLike = str | os.PathLike[str]
+OnWarning = Callable[[str], None]
 
 
 def compile_source(
@@ -26,14 +28,16 @@ def compile_source(
     include_dirs: Sequence[PathLike] = (),
     defines: Mapping[str, str] | None = None,
     options: CompileOptions = _DEFAULT,
+    on_warning: OnWarning | None = None,
 ) -> bytes:
     """The metallib of one Metal source; raises CompileError with every diagnostic.
 
-    `name` stands for the source in diagnostics, `defines` maps macros to their text. Results are
-    cached on disk; METALGEN_CACHE_DIR says where.
+    `name` stands for the source in diagnostics, `defines` maps macros to their text. `on_warning`
+    is given every warning of the compiler's: `name:line:column: warning: ...`, the line, a caret.
+    Results are cached on disk, with their warnings; METALGEN_CACHE_DIR says where.
     """
     directories = tuple(Path(directory) for directory in include_dirs)
-    return _build([Source(source, name, directories, dict(defines or {}))], options)
+    return _build([Source(source, name, directories, dict(defines or {}))], options, on_warning)
 
 
 def compile_files(
@@ -42,6 +46,7 @@ def compile_files(
     include_dirs: Sequence[PathLike] = (),
     defines: Mapping[str, str] | None = None,
     options: CompileOptions = _DEFAULT,
+    on_warning: OnWarning | None = None,
 ) -> bytes:
     """One metallib of several Metal files; raises CompileError with the diagnostics of all.
 
@@ -58,7 +63,7 @@ def compile_files(
     ]
     if not sources:
         raise CompileError("error: no sources: expected at least one .metal file")
-    return _build(sources, options)
+    return _build(sources, options, on_warning)
 
 
 def _read(path: Path) -> str:
@@ -70,16 +75,23 @@ def _read(path: Path) -> str:
         raise CompileError(f"{path}: error: not UTF-8 at byte {error.start}") from error
 
 
-def _build(sources: Sequence[Source], options: CompileOptions) -> bytes:
+def _build(
+    sources: Sequence[Source], options: CompileOptions, on_warning: OnWarning | None
+) -> bytes:
     toolchain = select_toolchain()
     cache = _cache(cache_directory())
     objects: list[bytes] = []
     failures: list[str] = []
     for source in sources:
         try:
-            objects.append(_compile(source, options, toolchain, cache))
+            compiled = _compile(source, options, toolchain, cache)
         except CompileError as error:
             failures.append(str(error))
+            continue
+        objects.append(compiled.content)
+        if on_warning is not None:
+            for warning in compiled.warnings:
+                on_warning(warning)
     if failures:
         raise CompileError("\n".join(failures))
     key = _key(toolchain, b"link", *(hashlib.sha256(content).digest() for content in objects))
@@ -88,12 +100,15 @@ def _build(sources: Sequence[Source], options: CompileOptions) -> bytes:
     return _cached(cache, key, lambda: toolchain.link(objects))
 
 
-def _compile(source: Source, options: CompileOptions, toolchain: Toolchain, cache: Cache) -> bytes:
+def _compile(
+    source: Source, options: CompileOptions, toolchain: Toolchain, cache: Cache
+) -> Compiled:
     read_set = read_set_hash(source)
     if read_set is None:
         return toolchain.compile(source, options)
     key = _key(toolchain, b"compile", repr(astuple(options)).encode(), read_set)
-    return _cached(cache, key, lambda: toolchain.compile(source, options))
+    kept = _cached(cache, key, lambda: toolchain.compile(source, options).to_bytes())
+    return Compiled.from_bytes(kept)
 
 
 def _key(toolchain: Toolchain, *parts: bytes) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from metalgen.air import Function
 from metalgen.cache import cache_directory
 from metalgen.compiler.complaints import Complaints
-from metalgen.compiler.diagnostics import Listing, failure
+from metalgen.compiler.diagnostics import Listing, failure, warning_texts
 from metalgen.compiler.emit import emit_functions
+from metalgen.compiler.foreign import rename_address_spaces
 from metalgen.compiler.headers import HeaderArguments, header_arguments, text_arguments
 from metalgen.compiler.includes import check_directives, check_files
 from metalgen.compiler.options import CompileOptions
@@ -20,6 +21,16 @@ from metalgen.compiler.rewrite import Translation, rewrite
 from metalgen.compiler.toolchain import ClangResult, run_clang
 from metalgen.errors import CompileError, ToolchainError
 
+# Of the user's own lines; not of what cannot be helped there, or is made so by the rewriting.
+_WARNINGS = [
+    "-Wall",
+    "-Wno-pass-failed",
+    "-Wno-psabi",
+    "-Wno-static-float-init",
+    "-Wno-undefined-internal",
+    "-Wno-unknown-pragmas",
+    "-Wno-unused-function",
+]
 _LANGUAGE = [
     "-triple",
     "spir64",
@@ -36,7 +47,7 @@ _LANGUAGE = [
     "-fno-caret-diagnostics",
     "-fno-elide-type",
     "-ftemplate-backtrace-limit=0",
-    "-w",
+    *_WARNINGS,
     "-O2",
     "-fno-builtin",
     "-fdeclspec",
@@ -84,10 +95,12 @@ def compile_to_air(
     include_dirs: Sequence[Path | str] = (),
     defines: Mapping[str, str] | None = None,
     options: CompileOptions = CompileOptions(),  # noqa: B008 (frozen)
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> list[Function]:
     """The kernels of a Metal source as AIR, in the order of the source.
 
-    Raises CompileError with every diagnostic, in Metal's words and at the source's own lines.
+    Raises CompileError with every diagnostic, in Metal's words and at the source's own lines;
+    `on_warning` is given what is only warned of, each with its notes.
     """
     if options.untrusted:
         check_directives(source, name)
@@ -98,30 +111,36 @@ def compile_to_air(
         own = tuple(f"{directory}/" for directory in headers.directories)
         listing = Listing(name, source, directories, own)
         try:
-            return _functions(_Job(listing, options, headers, tuple(arguments)))
+            functions, warned = _functions(_Job(listing, options, headers, tuple(arguments)))
         except _HeadersFailedError:
             continue
+        for text in warned:
+            on_warning(text)
+        return functions
     raise ToolchainError("clang cannot read metalgen's own headers: reinstall metalgen")
 
 
-def _functions(job: _Job) -> list[Function]:
+def _functions(job: _Job) -> tuple[list[Function], list[str]]:
+    """The kernels, and the warnings about the source."""
     listing, options = job.listing, job.options
-    preprocessed = read_preprocessed(_preprocess(job), listing.name, listing.own)
+    output = _preprocess(job)
+    preprocessed = read_preprocessed(output.output, listing.name, listing.own)
     if options.untrusted:
         check_files(preprocessed, listing.name, (*listing.directories, *listing.own))
-    preprocessed, translation, ir = _compile(job, preprocessed)
+    preprocessed, translation, result = _compile(job, rename_address_spaces(preprocessed))
     complaints = Complaints()
-    functions = emit_functions(ir, translation, options, complaints)
+    functions = emit_functions(result.output, translation, options, complaints)
     if complaints.found:
         raise failure(listing, preprocessed, translation, complaints.found, "")
     if not functions:
         raise CompileError(
             f"{listing.name}: error: no kernel: expected at least one 'kernel void' function"
         )
-    return functions
+    warned = warning_texts(listing, None, None, output.errors)
+    return functions, warned + warning_texts(listing, preprocessed, translation, result.errors)
 
 
-def _preprocess(job: _Job) -> str:
+def _preprocess(job: _Job) -> ClangResult:
     """What the preprocessor writes; raises CompileError."""
     listing = job.listing
     language = _language(job.options)
@@ -132,7 +151,7 @@ def _preprocess(job: _Job) -> str:
         raise _HeadersFailedError
     if result.returncode:
         raise failure(listing, None, None, [], result.errors)
-    return result.output
+    return result
 
 
 def _language(options: CompileOptions) -> list[str]:
@@ -140,7 +159,9 @@ def _language(options: CompileOptions) -> list[str]:
     return [*_LANGUAGE, *math]
 
 
-def _compile(job: _Job, preprocessed: Preprocessed) -> tuple[Preprocessed, Translation, str]:
+def _compile(
+    job: _Job, preprocessed: Preprocessed
+) -> tuple[Preprocessed, Translation, ClangResult]:
     """LLVM assembly; raises CompileError for what clang or the rewriting found wrong."""
     translation, result = _attempt(job, preprocessed)
     waiting = list(REPAIRS)
@@ -158,11 +179,11 @@ def _compile(job: _Job, preprocessed: Preprocessed) -> tuple[Preprocessed, Trans
     if result.returncode or translation.complaints:
         complaints = translation.complaints
         raise failure(job.listing, preprocessed, translation, complaints, result.errors)
-    return preprocessed, translation, result.output
+    return preprocessed, translation, result
 
 
 def _attempt(job: _Job, preprocessed: Preprocessed) -> tuple[Translation, ClangResult]:
-    translation = rewrite(preprocessed, job.options.untrusted)
+    translation = rewrite(preprocessed, job.options)
     arguments = [*_language(job.options), *job.headers.compiling, *_GENERATION]
     result = run_clang(arguments, translation.rewritten.text, job.listing.name)
     if result.returncode and job.headers.failed(result.errors):

@@ -81,6 +81,8 @@ def failure(
         messages.append(_Message("error", complaint.message, place))
     groups = [[message] for message in messages]
     for group in _clang_groups(listing, preprocessed, translation, errors):
+        if group[0].severity != "error":
+            continue
         groups.append(_outside_of_headers(listing, group))
     groups = _without_echoes(groups)
     groups.sort(key=lambda group: _position(listing, group))
@@ -88,6 +90,28 @@ def failure(
     return CompileError(
         "\n".join(shown) or f"{listing.name}: error: clang failed without a message"
     )
+
+
+def warning_texts(
+    listing: Listing,
+    preprocessed: Preprocessed | None,
+    translation: Translation | None,
+    errors: str,
+) -> list[str]:
+    """What clang warned of in the user's own files, one text each, in the order of the source."""
+    groups = [
+        [group[0], *(note for note in group[1:] if not _is_in_headers(listing, note))]
+        for group in _clang_groups(listing, preprocessed, translation, errors)
+        if group[0].severity == "warning" and _is_users_own(listing, group[0])
+    ]
+    groups = _without_echoes(groups)
+    groups.sort(key=lambda group: _position(listing, group))
+    return ["\n".join(_show(listing, message) for message in group) for group in groups]
+
+
+def _is_users_own(listing: Listing, message: _Message) -> bool:
+    """Whether a message is about what the user wrote, not about what was added to it."""
+    return message.place is not None and not (_is_echo(message) or _is_in_headers(listing, message))
 
 
 def _position(listing: Listing, group: list[_Message]) -> tuple[int, int, int]:
@@ -106,11 +130,11 @@ def _clang_groups(
     translation: Translation | None,
     errors: str,
 ) -> list[list[_Message]]:
-    """Errors, each with the notes behind it."""
+    """Errors and warnings, each with the notes behind it."""
     groups: list[list[_Message]] = []
     for line in errors.split("\n"):
         message = _read(listing, preprocessed, translation, line)
-        if message is None or message.severity == "warning":
+        if message is None:
             continue
         if message.severity == "note":
             if groups:

@@ -17,7 +17,13 @@ from metalgen.compiler.toolchain import run_clang
 _HERE = Path(__file__).resolve().parent
 _ROOTS = ("include", "support")
 _PREFIX = "include/metalgen/prefix.h"
-_ALL = (_PREFIX, "include/metal_stdlib", "support/kernel_support.h")
+_OWN_WORDS = "include/metalgen/own_words.h"
+_ALL = (
+    _PREFIX,
+    "include/metal_stdlib",
+    "support/kernel_support.h",
+    "include/metalgen/no_opencl.h",
+)
 _PRECOMPILED, _MACROS, _STUBS = "headers.pch", "macros.h", "stubs"
 _PRECOMPILED_FAILED = ("precompiled header", "PCH file", "precompiled file", "AST file")
 
@@ -53,7 +59,7 @@ def header_arguments(language: Sequence[str], cache: Path) -> HeaderArguments:
     ):
         stubs, macros = compiled / _STUBS, compiled / _MACROS
         return HeaderArguments(
-            ["-internal-isystem", str(stubs), "-include", str(macros)],
+            ["-internal-isystem", str(stubs), *_included(macros, sources / _OWN_WORDS)],
             ["-include-pch", str(compiled / _PRECOMPILED), "-fno-validate-pch"],
             (sources, compiled),
         )
@@ -64,14 +70,14 @@ def text_arguments() -> HeaderArguments:
     """The same without anything compiled ahead."""
     directory = ["-internal-isystem", str(_HERE / "include")]
     return HeaderArguments(
-        [*directory, "-include", str(_HERE / _PREFIX)],
-        [*directory, *_includes(_HERE)],
+        [*directory, *_included(_HERE / _PREFIX, _HERE / _OWN_WORDS)],
+        [*directory, *_included(*(_HERE / header for header in _ALL))],
         tuple(_HERE / root for root in _ROOTS),
     )
 
 
-def _includes(root: Path) -> list[str]:
-    return [part for header in _ALL for part in ("-include", str(root / header))]
+def _included(*headers: Path) -> list[str]:
+    return [part for header in headers for part in ("-include", str(header))]
 
 
 def _made(directory: Path, make: Callable[[Path], bool]) -> bool:

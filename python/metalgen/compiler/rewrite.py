@@ -13,41 +13,17 @@ from metalgen.compiler.constants import Constant, rewrite_constants
 from metalgen.compiler.constructors import rewrite_constructors
 from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.fields import FieldNames, declare_fields
+from metalgen.compiler.foreign import RENAMED_SUFFIX, is_foreign
 from metalgen.compiler.kernels import Found, Instantiation, Kernel, find_kernels
 from metalgen.compiler.members import qualify_thread_members
+from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.pointers import check_pointers
 from metalgen.compiler.preprocess import Preprocessed
+from metalgen.compiler.restrictions import check_restrictions
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.threadgroup import rewrite_threadgroup_variables
 from metalgen.compiler.tokens import Token, tokenize
 from metalgen.compiler.wrappers import Entry, limit_call, template_limit, wrapper
-
-# Keywords of OpenCL that are ordinary names in Metal.
-_RENAMED = frozenset(
-    {
-        "global",
-        "local",
-        "generic",
-        "pipe",
-        "read_only",
-        "write_only",
-        "read_write",
-        "event_t",
-        "clk_event_t",
-        "queue_t",
-        "reserve_id_t",
-        "sampler_t",
-        "vec_step",
-    }
-)
-RENAMED_SUFFIX = "__metalgen_name"
-# What C++ has and Metal has not, where clang does not refuse it by itself.
-_REFUSED = {
-    "double": "'double' is not supported in Metal",
-    "goto": "'goto' statement is not supported in Metal",
-    "virtual": "'virtual' is not supported in Metal",
-    "wchar_t": "'wchar_t' is not supported in Metal",
-}
 
 _HALF = re.compile(r"^(.*[\d.])[hH]$")
 _BFLOAT = re.compile(r"^(.*[\d.])(?:bf|BF)$")
@@ -69,7 +45,7 @@ class Translation:
     complaints: tuple[Complaint, ...]
 
 
-def rewrite(preprocessed: Preprocessed, untrusted: bool) -> Translation:
+def rewrite(preprocessed: Preprocessed, options: CompileOptions) -> Translation:
     """Rewrite the user's part of a source; what is wrong with it is among the complaints."""
     source = read_source(preprocessed.text, tokenize(preprocessed.text))
     edits = Edits(preprocessed.text)
@@ -84,7 +60,8 @@ def rewrite(preprocessed: Preprocessed, untrusted: bool) -> Translation:
     qualify_array_parameters(source, edits)
     field_names = declare_fields(source, edits)
     check_pointers(source, complaints)
-    _rewrite_words(source, found, edits, complaints, untrusted)
+    check_restrictions(source, options, complaints)
+    _rewrite_words(source, found, edits, complaints)
     _remove_attributes(source, edits)
     return Translation(
         edits.apply(),
@@ -101,7 +78,7 @@ def _add_wrappers(
     """Behind each kernel, and in the place of each instantiation, a function for AIR to show."""
     entries: list[Entry] = []
     for kernel in found.kernels:
-        if not kernel.is_template and kernel.name not in _RENAMED:
+        if not kernel.is_template and not is_foreign(kernel.name):
             # Under its own name it may overload one of Metal's functions, `exp` or `max`.
             edits.insert(kernel.start + len(kernel.name), RENAMED_SUFFIX)
         if kernel.is_template and kernel.max_threads:
@@ -169,9 +146,7 @@ def _check_names(entries: list[Entry], complaints: Complaints) -> None:
             complaints.add(entry.start, f"kernel name '{entry.host_name}' is already taken")
 
 
-def _rewrite_words(
-    source: Source, found: Found, edits: Edits, complaints: Complaints, untrusted: bool
-) -> None:
+def _rewrite_words(source: Source, found: Found, edits: Edits, complaints: Complaints) -> None:
     for at in found.words:
         edits.remove(source.tokens[at].start, source.tokens[at].end)
     for token in source.tokens:
@@ -181,14 +156,8 @@ def _rewrite_words(
             _rewrite_number(token, edits)
         elif token.kind == "pragma":
             _rewrite_pragma(token, edits)
-        elif token.kind != "identifier":
-            continue
-        elif token.text in _RENAMED:
+        elif token.kind == "identifier" and is_foreign(token.text):
             edits.replace(token.start, token.end, token.text + RENAMED_SUFFIX)
-        elif token.text in _REFUSED:
-            complaints.add(token.start, _REFUSED[token.text])
-        elif untrusted and token.text in ("asm", "__asm", "__asm__"):
-            complaints.add(token.start, "inline assembly is not allowed in this source")
 
 
 def _rewrite_number(token: Token, edits: Edits) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from metalgen.air import Function, Metallib, write_metallib
 from metalgen.cache import tree_hash
+from metalgen.compiler.compiled import Compiled
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.source import Source
 from metalgen.compiler.toolchain import find_zig
@@ -32,7 +33,7 @@ class Toolchain(Protocol):
     def description(self) -> str:
         """The compiler and its version, for people."""
 
-    def compile(self, source: Source, options: CompileOptions) -> bytes:
+    def compile(self, source: Source, options: CompileOptions) -> Compiled:
         """One source to an object, in a form of the toolchain's own."""
 
     def link(self, objects: Sequence[bytes]) -> bytes:
@@ -55,18 +56,20 @@ class ClangToolchain:
         """Of the ziglang package, whose clang it is."""
         return f"metalgen's own (clang of ziglang {version('ziglang')})"
 
-    def compile(self, source: Source, options: CompileOptions) -> bytes:
+    def compile(self, source: Source, options: CompileOptions) -> Compiled:
         # Imported late: LLVM takes longer to load than a cached compilation.
         from metalgen.compiler.clang import compile_to_air
 
+        warnings: list[str] = []
         functions = compile_to_air(
             source.text,
             name=source.name,
             include_dirs=source.include_dirs,
             defines={"__METAL_VERSION__": _version_macro(options), **source.defines},
             options=options,
+            on_warning=warnings.append,
         )
-        return write_metallib(functions)
+        return Compiled(write_metallib(functions), tuple(warnings))
 
     def link(self, objects: Sequence[bytes]) -> bytes:
         if len(objects) == 1:

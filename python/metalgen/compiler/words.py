@@ -11,7 +11,7 @@ _SPACES = {
     "__private": "thread",
 }
 _SPACE = re.compile(r"\b(__global|__local|__constant|__private)\b")
-_GENERIC = re.compile(r"\b__generic\s*")
+_GENERIC = re.compile(r"\b__generic\b\s*")
 _SCALARS = (
     (re.compile(r"\bunsigned (char|short|int)\b"), r"u\1"),
     (re.compile(r"\bunsigned long(?: long)?\b"), "ulong"),
@@ -89,10 +89,27 @@ _AKA = re.compile(r"'([^']*)' \(aka '\1'\)")
 # What the headers call clang's vector, and the functions behind Metal's atomic ones.
 _NATIVE = re.compile(r"'__native' \(aka '(?:typename )?__metal_storage<(\w+), (\d)>::type'\)")
 _ATOMIC = re.compile(r"\b__air_(atomic_\w+)")
+# What clang suggests for a name that was made up is nothing the user could have meant.
+_GUESS = re.compile(r"('\w*__metalgen_name'); did you mean '[^']*'\?")
+# Where Metal's compiler has words of its own for what is wrong.
+_METALS_WORDS = (
+    (
+        re.compile(r"^cannot use '(throw|try)' with exceptions disabled"),
+        r"'\1' is not supported in Metal",
+    ),
+    (re.compile(r"^'default (new|delete)' is not supported"), r"'\1' is not supported"),
+    (
+        re.compile(r"^static local variable must reside in constant address space"),
+        "variables in function scope cannot be declared static",
+    ),
+    (re.compile(r"^blocks support disabled.*"), "blocks are not supported in Metal"),
+    (re.compile(r"\ban Metal\b"), "a Metal"),
+)
 
 
 def metal_message(text: str) -> str:
     """One of clang's messages in Metal's words."""
+    text = _GUESS.sub(r"\1", text)
     text = _ATOMIC.sub(r"\1_explicit", metal_types(text))
     text = _QUOTED.sub(lambda found: f"'{_without_thread(found[1])}'", text)
     if found := _NATIVE.search(text):
@@ -103,7 +120,10 @@ def metal_message(text: str) -> str:
         text = pattern.sub(refusal, text)
     text = _HEADER_NOT_FOUND.sub(r"not supported: tensors ('\1')", text)
     text = _ADDRESS_SPACE.sub(lambda found: _ADDRESS_SPACES[found[1]], text)
-    return _LANGUAGE.sub("Metal", text)
+    text = _LANGUAGE.sub("Metal", text)
+    for pattern, words in _METALS_WORDS:
+        text = pattern.sub(words, text)
+    return text
 
 
 def is_made_up(text: str) -> bool:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from metalgen.compiler.compiled import Compiled
 from metalgen.compiler.includes import check_directives
 from metalgen.compiler.options import CompileOptions, Standard
 from metalgen.compiler.source import Source
@@ -25,6 +26,8 @@ _MACOS_OF_STANDARD: dict[Standard, str] = {
     "metal4.0": "26.0",
 }
 _ERROR = re.compile(r"\berror: ")
+_WARNING = re.compile(r"^.*?:\d+:\d+: warning: ", re.MULTILINE)
+_COUNT = re.compile(r"^\d+ warnings? generated\.$", re.MULTILINE)
 
 
 class XcrunToolchain:
@@ -48,7 +51,7 @@ class XcrunToolchain:
         """Apple's name and version of it."""
         return f"Apple's ({self.fingerprint.splitlines()[0]})"
 
-    def compile(self, source: Source, options: CompileOptions) -> bytes:
+    def compile(self, source: Source, options: CompileOptions) -> Compiled:
         """An AIR object; raises CompileError with what the compiler wrote."""
         if options.untrusted:
             check_directives(source.text, source.name)
@@ -57,9 +60,10 @@ class XcrunToolchain:
             escaped = source.name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
             text = f'#line 1 "{escaped}"\n{source.text}'
             done = _run([*_arguments(source, options), "-o", str(output), "-"], text, directory)
+            told = done.stderr.decode(errors="replace").strip()
             if done.returncode:
-                raise _failure(done.stderr.decode(errors="replace").strip(), source.name)
-            return output.read_bytes()
+                raise _failure(told, source.name)
+            return Compiled(output.read_bytes(), _warnings(told))
 
     def link(self, objects: Sequence[bytes]) -> bytes:
         """One metallib of AIR objects."""
@@ -111,6 +115,14 @@ def _run(
         raise CompileError(f"compiling took longer than {_TIME_LIMIT:g} seconds") from None
     except OSError as error:
         raise ToolchainError(f"cannot run xcrun: {error.strerror}; install Xcode") from error
+
+
+def _warnings(told: str) -> tuple[str, ...]:
+    """Each warning with the notes behind it."""
+    told = _COUNT.sub("", told)
+    starts = [found.start() for found in _WARNING.finditer(told)]
+    ends = [*starts, len(told)][1:]
+    return tuple(told[start:end].rstrip() for start, end in zip(starts, ends, strict=True))
 
 
 def _failure(errors: str, name: str) -> CompileError | ToolchainError:
