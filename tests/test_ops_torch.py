@@ -27,6 +27,10 @@ CALLS = {
     "gated": (torch.randn(4, 6), torch.randn(4, 6), 5),
     "reduce": (torch.randn(4, 6), 6, 0, 0),
     "conv2d": (PLANES, torch.randn(3, 4, 3, 3), torch.randn(3), [1, 1, 1, 1, 1, 1], 1, 1, None),
+    "conv3d": (
+        torch.randn(1, 2, 4, 4, 4), torch.randn(3, 2, 2, 3, 3), torch.randn(3),
+        [1, 1, 1, 0, 1, 1, 1, 1, 1], 1, 1, None,
+    ),
     "winograd_conv2d": (PLANES, torch.randn(3, 4, 3, 3), torch.randn(3), [1, 1], 1, None),
     "pool2d": (PLANES, True, [3, 3, 2, 2, 2, 2, 0, 0, 1, 1], True),
     "adaptive_pool2d": (PLANES, False, [2, 3]),

@@ -18,6 +18,7 @@ from metalgen.ops.reduction import REDUCTIONS, reduce
 from metalgen.ops.rope import rope, rope_angles
 from metalgen.ops.scan import selective_scan
 from metalgen.ops.softmax import log_softmax, softmax
+from metalgen.ops.volume import conv1d, conv3d
 from metalgen.ops.winograd import winograd_conv2d
 
 __all__ = [
@@ -29,7 +30,9 @@ __all__ = [
     "adaptive_max_pool2d",
     "avg_pool2d",
     "batch_norm",
+    "conv1d",
     "conv2d",
+    "conv3d",
     "embedding",
     "fused_gemm",
     "gated",

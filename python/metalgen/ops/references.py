@@ -64,7 +64,10 @@ def widened(weight: QuantizedWeight, dtype: torch.dtype) -> QuantizedWeight:
     return dataclasses.replace(weight, scales=scales, offsets=offsets)
 
 
-def _conv2d(
+_CONVOLUTIONS = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}
+
+
+def _convolution(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -72,7 +75,8 @@ def _conv2d(
     residual: Tensor | None = None,
     **windows: Any,
 ) -> Tensor:
-    return _following(functional.conv2d(x, weight, bias, **windows), activation, residual)
+    convolve = _CONVOLUTIONS[weight.dim()]
+    return _following(convolve(x, weight, bias, **windows), activation, residual)
 
 
 def _reduce(
@@ -129,8 +133,10 @@ REFERENCES: Mapping[str, Callable[..., Any]] = {
     "fused_gemm": _fused_gemm,
     "linear": _linear,
     "quantized_linear": _quantized_linear,
-    "conv2d": _conv2d,
-    "winograd_conv2d": _conv2d,
+    "conv1d": _convolution,
+    "conv2d": _convolution,
+    "conv3d": _convolution,
+    "winograd_conv2d": _convolution,
     "softmax": torch.softmax,
     "log_softmax": torch.log_softmax,
     "rms_norm": lambda x, weight=None, eps=1e-6: functional.rms_norm(x, x.shape[-1:], weight, eps),

@@ -15,8 +15,9 @@ G = Given
 def samples(operation: str | None = None, *, large: bool = False) -> list[Sample]:
     """All samples, or an operation's; the small ones that tests check or the large ones to time."""
     every = [
-        *_products(), *_convolutions(), *_rows(), *_channels(), *_reductions(), *_pointwise(),
-        *_attention(), *_positions(), *_pooling(), *_scans(), *_quantized(),
+        *_products(), *_convolutions(), *_other_convolutions(), *_rows(), *_channels(),
+        *_reductions(), *_pointwise(), *_attention(), *_positions(), *_pooling(), *_scans(),
+        *_quantized(),
     ]  # fmt: skip
     return [s for s in every if s.is_large == large and operation in (None, s.operation)]
 
@@ -56,15 +57,27 @@ def _convolutions() -> Iterator[Sample]:
     yield conv(G((2, 6, 9, 11)), G((6, 1, 3, 3)), padding=1, groups=6, activation="silu")
     yield conv(G((2, 6, 9, 11)), G((12, 1, 2, 3)), stride=(2, 1), groups=6, dilation=2)
     yield conv(G((2, 8, 7, 7)), G((8, 4, 3, 3)), padding=1, groups=2)
-    for size, pads in (((2, 5, 12, 9), 1), ((1, 9, 7, 3), (0, 2)), ((0, 4, 5, 5), 0)):
-        given = (G(size), G((11, size[1], 3, 3)), G((11,)))
-        yield Sample("winograd_conv2d", given, {"padding": pads, "activation": "gelu"}, scale=8)
     yield conv(G((6, 5, 4)), G((3, 6, 5, 4)))
     yield conv(G((0, 3, 8, 8)), G((4, 3, 3, 3)))
     yield conv(G((1, 3, 8, 8), values="extreme"), G((4, 3, 1, 1)))
     yield conv(G((4, 64, 56, 56)), G((64, 64, 3, 3)), True, padding=1, activation="relu")
     yield conv(G((4, 256, 28, 28)), G((128, 256, 1, 1)), True)
     yield conv(G((4, 128, 56, 56)), G((128, 1, 3, 3)), True, padding=1, groups=128)
+
+
+def _other_convolutions() -> Iterator[Sample]:
+    def conv(name: str, x: tuple[int, ...], weight: tuple[int, ...], **options: Any) -> Sample:
+        return Sample(name, (G(x), G(weight), G(weight[:1])), options, scale=8)
+
+    yield conv("winograd_conv2d", (2, 5, 12, 9), (11, 5, 3, 3), padding=1, activation="gelu")
+    yield conv("winograd_conv2d", (1, 9, 7, 3), (11, 9, 3, 3), padding=(0, 2))
+    yield conv("winograd_conv2d", (0, 4, 5, 5), (11, 4, 3, 3))
+    yield conv("conv1d", (2, 5, 33), (7, 5, 3), padding=2, stride=2, activation="relu")
+    yield conv("conv1d", (2, 6, 20), (6, 1, 5), dilation=2, groups=6)
+    yield conv("conv3d", (2, 3, 5, 7, 6), (9, 3, 3, 2, 3), padding=(1, 0, 1), activation="silu")
+    yield conv("conv3d", (1, 4, 5, 6, 7), (8, 2, 2, 3, 3), stride=(1, 2, 2), groups=2, dilation=2)
+    yield conv("conv3d", (2, 4, 4, 5, 6), (4, 1, 3, 3, 3), padding=1, groups=4)
+    yield conv("conv3d", (0, 3, 4, 4, 4), (2, 3, 1, 1, 1))
 
 
 def _rows() -> Iterator[Sample]:

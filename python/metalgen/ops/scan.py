@@ -144,18 +144,7 @@ def _empty_results(u: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @_selective_scan.register_fake
-def _(
-    u: Tensor,
-    delta: Tensor,
-    a: Tensor,
-    b: Tensor,
-    c: Tensor,
-    skip: Tensor | None,
-    gate: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-    initial: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+def _(u: Tensor, delta: Tensor, a: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
     return _empty_results(u, a)
 
 
