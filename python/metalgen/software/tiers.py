@@ -7,8 +7,10 @@ process translates the kernel as it should be, and threadgroups that start later
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from metalgen.errors import ToolchainError, UnsupportedError
@@ -65,13 +67,14 @@ class Tiers:
             return load_object(*known)
         whole = native_cache.key(bitcode, kernel, constants)
         if whole not in self._quick:
-            prepared = prepare(bitcode, kernel, constants, Dump.of(kernel))
-            if mode() == "on" and _is_small(prepared):
-                return _kept(key, optimised_object(prepared, variant, Dump.of(kernel)))
-            try:
-                self._quick[whole] = translate_quickly(prepared)
-            except UnsupportedError:  # thread by thread, it may be
-                return _kept(key, object_code(bitcode, kernel, constants, variant))
+            with _no_collections():
+                prepared = prepare(bitcode, kernel, constants, Dump.of(kernel))
+                if mode() == "on" and _is_small(prepared):
+                    return _kept(key, optimised_object(prepared, variant, Dump.of(kernel)))
+                try:
+                    self._quick[whole] = translate_quickly(prepared)
+                except UnsupportedError:  # thread by thread, it may be
+                    return _kept(key, object_code(bitcode, kernel, constants, variant))
         if mode() == "on":
 
             def done(code: bytes, memory: ThreadgroupMemory) -> None:
@@ -79,6 +82,18 @@ class Tiers:
 
             background().submit(Job(bitcode, kernel, constants, variant, done))
         return self._quick[whole]
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Without Python's search for cycles: one through all of PyTorch's objects takes 50 ms."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _is_small(prepared: Prepared) -> bool:
