@@ -70,15 +70,27 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
-    """A drawing: axes with ticks, lines, marks, and the legend to the marks' colours."""
+class Frame:
+    """Where values are drawn; ticks and titles stand around it, `below` is for those of x."""
 
-    name: str  # of its kind, for the style sheet
-    height: float
     left: float
     right: float
     top: float
     bottom: float
+    below: float = 40.0
+
+    @property
+    def height(self) -> float:
+        """Of the whole drawing."""
+        return self.bottom + self.below
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing: axes with ticks, lines, marks, and the legend to the marks' colours."""
+
+    name: str  # of its kind, for the style sheet
+    frame: Frame
     x_ticks: tuple[Tick, ...] = ()
     y_ticks: tuple[Tick, ...] = ()
     lines: tuple[Line, ...] = ()
@@ -109,11 +121,7 @@ def line_chart(
     labels = spread(ends, 14.0, top, bottom)
     return Chart(
         name="lines",
-        height=bottom + 40,
-        left=left,
-        right=right,
-        top=top,
-        bottom=bottom,
+        frame=Frame(left, right, top, bottom),
         x_ticks=tuple(Tick(x(value), f"{value:g}") for value in x_ticks),
         y_ticks=tuple(
             Tick(y(low + i * (1 - low) / 5), f"{low + i * (1 - low) / 5:.0%}") for i in range(6)
@@ -168,11 +176,7 @@ def grouped_bars(
                 marks.append(Mark(place, y(value), wide, height, colours[name], label, text=text))
     return Chart(
         name="bars",
-        height=bottom + 34,
-        left=left,
-        right=right,
-        top=top,
-        bottom=bottom,
+        frame=Frame(left, right, top, bottom, below=34),
         x_ticks=tuple(x_ticks),
         y_ticks=tuple(Tick(y(value), f"{value:g}x") for value in ticks),
         marks=tuple(marks),
@@ -206,11 +210,7 @@ def stacked_bars(
     bottom = top + step * len(rows)
     return Chart(
         name="stacked",
-        height=bottom + 6,
-        left=left,
-        right=right,
-        top=top,
-        bottom=bottom,
+        frame=Frame(left, right, top, bottom, below=6),
         y_ticks=tuple(Tick(top + i * step + 14, row) for i, row in enumerate(rows)),
         marks=tuple(marks),
         legend=tuple((name, colours[name]) for name in _series_of(rows.values())),
@@ -247,11 +247,7 @@ def strip_chart(rows: Mapping[str, Sequence[Dot]], colours: Mapping[str, int]) -
     shown = [2.0**e for e in exponents if e % max(1, len(exponents) // 7) == 0]
     return Chart(
         name="strip",
-        height=bottom + 40,
-        left=left,
-        right=right,
-        top=top,
-        bottom=bottom,
+        frame=Frame(left, right, top, bottom),
         x_ticks=(
             Tick(left - 58, "failed"),
             *(Tick(x(value), f"{value:.3g}x") for value in shown),
@@ -291,11 +287,7 @@ def scatter(
     labels = spread({name: y(share) for name, (_, share) in dots.items()}, 14.0, top, bottom)
     return Chart(
         name="scatter",
-        height=bottom + 40,
-        left=left,
-        right=right,
-        top=top,
-        bottom=bottom,
+        frame=Frame(left, right, top, bottom),
         x_ticks=tuple(Tick(x(value), f"${value:g}") for value in ticks),
         y_ticks=tuple(Tick(y(i / 4), f"{25 * i}%") for i in range(5)),
         marks=tuple(marks),
