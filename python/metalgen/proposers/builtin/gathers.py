@@ -236,6 +236,8 @@ def lower_arange(call: Call) -> Result:
 def lower_full(call: Call) -> Result:
     position = {"scalar_tensor": 0, "new_full": 2}.get(_bare(call), 1)
     value = call.args[position]
+    if isinstance(value, Index):
+        value = IndexValue("long", value)
     constant = value if isinstance(value, Expr) else literal(value)
     return constant_tensor(
         call.name, call.shape, call.dtype, convert(constant, compute_type(call.dtype))

@@ -139,6 +139,8 @@ def _with_tensors(capture: _Subgraph, parameters: Container[str]) -> _Subgraph:
         elif isinstance(value, torch.SymInt):
             # The lowering takes sizes among its arguments as indices.
             capture.tensors[node.name] = capture.index_of(value)  # type: ignore[assignment]
+        elif isinstance(value, torch.SymFloat):  # a quotient of sizes, such as a resize's scale
+            capture.tensors[node.name] = capture.scalar_of(value)  # type: ignore[assignment]
         elif value is None or isinstance(value, bool | int | float):
             capture.tensors[node.name] = value
         else:
