@@ -61,6 +61,24 @@ def test_channels_last_goes_in_and_comes_out_without_a_copy(block, dynamic):
             assert result.is_contiguous(memory_format=LAST)
 
 
+def test_a_channels_last_bottleneck_is_one_launch():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.norm = nn.Conv2d(8, 12, 1, bias=False), nn.BatchNorm2d(12)
+
+        def forward(self, x, residual):
+            return torch.relu(self.norm(self.layer(x)) + residual)
+
+    x, residual = (torch.randn(2, c, 5, 7).to(memory_format=LAST) for c in (8, 12))
+    for dynamic in (False, True):
+        (case,) = cases_of(Block().eval(), x, residual, dynamic=dynamic)
+        made = {offer.name: offer.make() for offer in offers(case.region)}
+        chosen = made["1x1 convolution as gemm, channels last"]
+        assert chosen.kernels == 1
+        assert case.wrong(chosen) is None
+
+
 def test_an_elementwise_region_writes_channels_last_in_one_launch():
     model = nn.Sequential(nn.Hardswish(), nn.Tanh()).eval()
     (case,) = cases_of(model, torch.randn(2, 8, 6, 7).to(memory_format=LAST))

@@ -61,6 +61,7 @@ def test_a_faulty_table_is_refused_with_the_place(old, new, expected):
         ({"stride": 2}, "implicit gemm"),
         ({"groups": 2}, "implicit gemm"),
         ({"kernel": 1, "kernel_height": 1, "kernel_width": 1, "padding": 0}, "1x1 convolution"),
+        ({"kernel": 1, "padding": 0, "channels_last": 1}, "1x1 convolution as gemm, channels last"),
         ({"groups": 32, "channels": 1, "outputs": 1}, "depthwise"),
         ({"dimensions": 3, "kernel": 27}, "im2col"),
     ],
@@ -69,7 +70,7 @@ def test_the_first_strategy_for_a_convolution_is_the_fitting_one(changed, first)
     sizes = {
         "dimensions": 2, "kernel": 9, "kernel_height": 3, "kernel_width": 3, "stride": 1,
         "padding": 1, "dilation": 1, "groups": 1, "channels": 32, "outputs": 32,
-        "positions": 196, "images": 1,
+        "positions": 196, "images": 1, "channels_last": 0,
     }  # fmt: skip
     found = strategies_for("convolution", {**sizes, **changed})
     assert found[0].name.startswith(first)

@@ -69,13 +69,23 @@ class Frame:
             self.in_memory.append(node)
         return in_order(_in_order_name(node), shape)
 
-    def following(self) -> Following:
-        """What the kernel applies to its sums."""
+    def permuted(self, node: Node, order: Sequence[int]) -> Strided:
+        """The node in another order; raises UnsupportedError where it does not lie in that."""
+        found = strided(node, self.capture, self.region.placeholders)
+        if found is not None:
+            turned = Strided(found.name, tuple(found.dimensions[axis] for axis in order))
+            if turned.is_in_order:
+                return turned
+        raise UnsupportedError(f"not supported: '{node}' does not lie in the order {order}")
+
+    def following(self, order: Sequence[int] | None = None) -> Following:
+        """What the kernel applies to its sums, which it writes in their own or another order."""
         bias, residual = self.heavy.bias, self.heavy.residual
+        read = self.ordered if order is None else lambda node: self.permuted(node, order)
         return Following(
             self.heavy.end.name,
             None if bias is None else self.ordered(bias).name,
-            None if residual is None else self.ordered(residual).name,
+            None if residual is None else read(residual).name,
             self.heavy.activation,
             self.heavy.dtype,
         )

@@ -116,6 +116,19 @@ def as_product(given: Convolution, following: Following, steps: Steps) -> None:
     tiles(product_of(left, right, given.like, bias_along=0), following, steps)
 
 
+def as_product_channels_last(given: Convolution, following: Following, steps: Steps) -> None:
+    """Windows of one element where channels lie last: all images times the turned weights."""
+    outputs, channels = given.result[1], given.channels
+    images, depth, *positions = given.x.dimensions
+    pixels = Strided(given.x.name, (images, *positions, depth))
+    left = reshaped(pixels, (times(given.images, given.positions), channels))
+    weight = reshaped(given.weight, (outputs, channels))
+    if left is None or weight is None:
+        raise UnsupportedError("not supported: the channels of the input do not lie last")
+    right = Strided(weight.name, weight.dimensions[::-1])
+    tiles(product_of(left, right, given.like), following, steps)
+
+
 def implicit(given: Convolution, following: Following, steps: Steps) -> None:
     """A product with windows that are gathered tile by tile."""
     if given.taps.hint >= _MOST_TAPS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -72,6 +72,17 @@ def find_heavy(region: RegionGraph) -> Heavy | None:
     while heavy.end not in outputs and (longer := _extended(heavy)) is not None:
         heavy = longer
     return heavy
+
+
+def channels_last(heavy: Heavy, outputs: Collection[Node]) -> Heavy | None:
+    """The same up to the permutation that puts channels last; None where it does not follow."""
+    users = list(heavy.end.users)
+    if not heavy.is_convolution or heavy.end in outputs or len(users) != 1:
+        return None
+    rank = heavy.node.meta["val"].dim()
+    order = [0, *range(2, rank), 1]
+    is_it = is_call(users[0], ATEN.permute.default) and list(users[0].args[1]) == order  # type: ignore[arg-type]
+    return replace(heavy, end=users[0]) if is_it else None
 
 
 def _begin(node: Node) -> Heavy | None:

@@ -12,15 +12,18 @@ from metalgen.optimize.strategies import convolution as convolutions
 from metalgen.optimize.strategies import product as products
 from metalgen.optimize.strategies.assembly import Frame, contender
 from metalgen.optimize.strategies.convolution import Convolution
-from metalgen.optimize.strategies.heavy import Heavy, find_heavy
+from metalgen.optimize.strategies.heavy import Heavy, channels_last, find_heavy
 from metalgen.optimize.strategies.product import Product, product_of
 from metalgen.optimize.strategies.steps import Following, Steps
 from metalgen.proposers.builtin.capture import SizeError
 from metalgen.strategy_table import Strategy, strategies_for
 
+LAST = "1x1 convolution as gemm, channels last"
+IN_PLACE = (LAST, "1x1 convolution as gemm")  # read operands in whatever order they lie
 # What each strategy of the table launches; a test holds them against the table.
 CONVOLUTIONS: Mapping[str, Callable[[Convolution, Following, Steps], None]] = {
     "1x1 convolution as gemm": convolutions.as_product,
+    LAST: convolutions.as_product_channels_last,
     "depthwise": convolutions.depthwise,
     "winograd 2x2": partial(convolutions.winograd, 2),
     "winograd 4x4": partial(convolutions.winograd, 4),
@@ -54,17 +57,37 @@ def strategies(region: RegionGraph) -> Iterator[Offer]:
 
 
 def _sizes(frame: Frame) -> Mapping[str, int]:
-    return _convolution(frame).sizes if frame.heavy.is_convolution else _product(frame).sizes
+    if not frame.heavy.is_convolution:
+        return _product(frame).sizes
+    return {**_convolution(frame).sizes, "channels_last": int(_lies_last(frame))}
+
+
+def _lies_last(frame: Frame) -> bool:
+    """Whether input and result of a convolution lie channels last."""
+    if channels_last(frame.heavy, frame.region.outputs) is None:
+        return False
+    try:
+        frame.permuted(frame.heavy.operands[0], _last(frame.heavy))
+    except UnsupportedError:
+        return False
+    return True
+
+
+def _last(heavy: Heavy) -> list[int]:
+    return [0, *range(2, heavy.node.meta["val"].dim()), 1]
 
 
 def _make(region: RegionGraph, heavy: Heavy, strategy: Strategy) -> Contender:
     """The region by one strategy; UnsupportedError where it cannot be launched that way."""
+    order = None
+    if strategy.name == LAST and (longer := channels_last(heavy, region.outputs)) is not None:
+        order, heavy = _last(heavy), longer
     frame = Frame(region, heavy)
     steps = Steps(heavy.end.name)
     try:
-        following = frame.following()
+        following = frame.following(order)
         if heavy.is_convolution:
-            in_place = strategy.name == "1x1 convolution as gemm"
+            in_place = strategy.name in IN_PLACE
             CONVOLUTIONS[strategy.name](_convolution(frame, in_place), following, steps)
         else:
             PRODUCTS[strategy.name](_product(frame), following, steps)
