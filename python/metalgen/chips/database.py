@@ -140,6 +140,11 @@ class Chip(_Frozen):
         return f"{self.name} ({self.cores.value} cores)"
 
     @property
+    def has_known_power(self) -> bool:
+        """Whether energy can be predicted."""
+        return self.watts is not None or self.pj_per_flop is not None
+
+    @property
     def fp32_tflops(self) -> float | None:
         """Peak; None where the clock is unknown."""
         return self._tflops(self.fp32_per_cycle.value)

@@ -72,7 +72,7 @@ def predict(work: Work | Sequence[Work], chip: Chip) -> Estimate:
     return Estimate(
         chip=chip.title,
         seconds=sum(each.seconds for each in every),
-        joules=sum(known) if machine.knows_power else None,
+        joules=sum(known) if chip.has_known_power else None,
         bound_by="latency" if bound is None else bound.bound_by,
         bytes=sum(each.bytes for each in every),
         flops=sum(each.flops for each in every),
@@ -107,10 +107,6 @@ class _Machine:
         if slc is None:
             notes.append(f"the system cache's size is unknown, {mib:.0f} MiB assumed")
         return cls(chip, rates(), mhz * 1e6, rate * 1e9, mib * 2**20, tuple(notes))
-
-    @property
-    def knows_power(self) -> bool:
-        return self.chip.watts is not None or self.chip.pj_per_flop is not None
 
     def cycles(self, kind: str) -> float:
         """Of a scheduler, for one instruction of a SIMD-group."""

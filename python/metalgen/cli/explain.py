@@ -13,7 +13,7 @@ def explain(
     stage: Annotated[
         str | None, typer.Option(metavar="STAGE", help="Print graph, loops, metal or plan.")
     ] = None,
-    policy: Annotated[str, typer.Option(help="fastest or metal.")] = "fastest",
+    policy: Annotated[str, typer.Option(help="fastest, metal or energy.")] = "fastest",
     budget: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0, help="For kernels; the heaviest regions first."),

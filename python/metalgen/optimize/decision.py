@@ -11,19 +11,23 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
-from metalgen.chips import Chip
+from metalgen.chips import Chip, Estimate
 from metalgen.errors import MetalgenError
 from metalgen.optimize.choices import ATEN, RegionTimes, is_faster, key_of, name_of
 from metalgen.optimize.contender import Contender, Offer
+from metalgen.optimize.energy import Run, joules_of
 from metalgen.optimize.means import Means
-from metalgen.optimize.predicted import predicted_aten, predicted_us
+from metalgen.optimize.predicted import predicted, predicted_aten
 from metalgen.optimize.race import race_all
 from metalgen.optimize.region_check import Expected, wrong_result
 from metalgen.optimize.report import Choice, ClassReport, How
 
+_NO_JOULES: Mapping[str, float] = MappingProxyType({})
 _REASONS: Mapping[How | None, str] = {
     "measured": "",
     "kept": ", as measured before",
@@ -56,7 +60,9 @@ class Trial:
 
     def known(self, offers: Sequence[Offer]) -> Offer | Decision | None:
         """What kept times say: which offer won, or that ATen did; None where they do not tell."""
-        if self.means.chip is not None or (self.means.is_thorough and not self._was_shown):
+        if self._is_by_energy or self.means.chip is not None:
+            return None
+        if self.means.is_thorough and not self._was_shown:
             return None
         us = self.times.of_offers(self.arguments, offers)
         if us is None:
@@ -86,10 +92,12 @@ class Trial:
             return left(self.name, "; ".join(wrong))
         try:
             us, how = self._times(right)
+            joules = self._joules(right) if self._is_by_energy else {}
         except MetalgenError as error:  # such as a device that reports an error while it is timed
             return left(self.name, str(error))
-        best = min(right, key=lambda contender: us.get(contender.name, math.inf))
-        return self._chosen(best, best.name, us, how, tuple(wrong))
+        costs = joules if self._is_by_energy else us
+        best = min(right, key=lambda contender: costs.get(contender.name, math.inf))
+        return self._chosen(best, best.name, us, how, tuple(wrong), joules)
 
     def _chosen(
         self,
@@ -98,29 +106,33 @@ class Trial:
         us: Mapping[str, float],
         how: How,
         refused: tuple[str, ...] = (),
+        joules: Mapping[str, float] = _NO_JOULES,
     ) -> Decision:
         """The decision for the best contender, which is called `name`, or against it."""
-        is_used = self.means.policy == "metal" or is_faster(us.get(name), us.get(ATEN))
-        reason = self._reason(name, us, how)
+        costs = joules if self._is_by_energy else us
+        is_used = self.means.policy == "metal" or is_faster(costs.get(name), costs.get(ATEN))
+        reason = self._reason(name, costs, how)
         choice: Choice = "metal" if is_used else "aten"
-        report = ClassReport(self.name, choice, reason, name, us, how, refused)
+        report = ClassReport(self.name, choice, reason, name, us, how, refused, joules)
         return Decision(best if is_used else None, report)
 
-    def _reason(self, name: str, us: Mapping[str, float], how: How) -> str:
+    def _reason(self, name: str, costs: Mapping[str, float], how: How) -> str:
         if self.means.policy == "metal":
             return "verified; the policy asks for Metal"
-        if name not in us or ATEN not in us:
-            return "ATen, as nothing is known of the kernels' speed"
-        if is_faster(us[name], us[ATEN]):
-            return "verified and faster" + _REASONS[how]
-        return "verified, but ATen is faster" + _REASONS[how]
+        what, gain = ("energy", "less energy") if self._is_by_energy else ("speed", "faster")
+        if name not in costs or ATEN not in costs:
+            return f"ATen, as nothing is known of the kernels' {what}"
+        if is_faster(costs[name], costs[ATEN]):
+            return f"verified and {gain}{_REASONS[how]}"
+        return f"verified, but ATen is {gain}{_REASONS[how]}"
 
     def _ranked(self, contenders: Sequence[Contender]) -> Sequence[Contender]:
         """The most promising first, by the cost model, where the rest may not have its turn."""
         if len(contenders) < 2 or self.means.budget.limit_s is None:
             return contenders
-        us = {c.name: predicted_us(c, self.arguments, self.means.chip) for c in contenders}
-        return sorted(contenders, key=lambda c: us[c.name] or math.inf)
+        found = {c.name: predicted(c, self.arguments, self.means.chip) for c in contenders}
+        seconds = {name: each.seconds for name, each in found.items() if each is not None}
+        return sorted(contenders, key=lambda c: seconds.get(c.name, math.inf))
 
     @property
     def _was_shown(self) -> bool:
@@ -156,14 +168,32 @@ class Trial:
         self.times.keep(self.arguments, {keys[name]: time for name, time in us.items()})
         return us, "measured"
 
+    def _joules(self, right: Sequence[Contender]) -> dict[str, float]:
+        if self.means.meter is not None:
+            runs: dict[str, Run] = {c.name: partial(c.run, self.arguments) for c in right}
+            runs[ATEN] = partial(self.times.graph.eager, *self.arguments)
+            return joules_of(runs, self.means.meter, self._device.type)
+        found = self._estimates(right, self.means.chip)
+        return {name: e.joules for name, e in found.items() if e.joules is not None}
+
     def _measured(self, right: Sequence[Contender]) -> dict[str, float]:
-        device = next(value.device for value in self.arguments if isinstance(value, Tensor))
         runs = {c.name: partial(c.run, self.arguments) for c in right}
         eager = partial(self.times.graph.eager, *self.arguments)
-        times, aten_us = race_all(runs, eager, device)
+        times, aten_us = race_all(runs, eager, self._device)
         return {**times, ATEN: aten_us}
 
     def _predicted(self, right: Sequence[Contender], chip: Chip) -> dict[str, float]:
-        us = {c.name: predicted_us(c, self.arguments, chip) for c in right}
-        us[ATEN] = predicted_aten(self.times.graph.module, self.arguments, chip)
-        return {name: time for name, time in us.items() if time is not None}
+        return {name: e.seconds * 1e6 for name, e in self._estimates(right, chip).items()}
+
+    def _estimates(self, right: Sequence[Contender], chip: Chip | None) -> dict[str, Estimate]:
+        found = {c.name: predicted(c, self.arguments, chip) for c in right}
+        found[ATEN] = predicted_aten(self.times.graph.module, self.arguments, chip)
+        return {name: each for name, each in found.items() if each is not None}
+
+    @property
+    def _device(self) -> torch.device:
+        return next(value.device for value in self.arguments if isinstance(value, Tensor))
+
+    @property
+    def _is_by_energy(self) -> bool:
+        return self.means.policy == "energy"

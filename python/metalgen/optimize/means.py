@@ -17,10 +17,11 @@ from metalgen.chips import Chip, find_chip
 from metalgen.errors import UnsupportedError
 from metalgen.kept_times import KeptTimes, opened
 from metalgen.optimize.budget import Budget
+from metalgen.optimize.energy import EnergyMeter, energy_meter
 from metalgen.optimize.packs import PackKernels, Packs
 from metalgen.optimize.report import Report, Stage
 
-Policy = Literal["fastest", "metal"]
+Policy = Literal["fastest", "metal", "energy"]
 Shown = tuple[int, Mapping[Stage, str]]
 _SOURCES = (".py", ".h", ".metal", ".jinja", ".json")
 
@@ -29,6 +30,7 @@ _SOURCES = (".py", ".h", ".metal", ".jinja", ".json")
 class Means:
     """`chip`: choose for that chip by the cost model rather than by times measured here.
 
+    `meter`: what measures energy, where it decides and no chip is given.
     `is_thorough`: make all that is offered once, though kept times tell who wins, to report of it.
     """
 
@@ -36,6 +38,7 @@ class Means:
     budget: Budget = field(default_factory=Budget)
     chip: Chip | None = None
     packs: PackKernels = field(default_factory=PackKernels)
+    meter: EnergyMeter | None = None
     is_thorough: bool = False
     report: Report = field(init=False)
     # What was made for a region, by its fingerprint and the contender's name: launches and texts.
@@ -56,16 +59,23 @@ class Means:
         packs: Packs = None,
     ) -> Means:
         """From what a user asks for; raises UnsupportedError and PackError."""
-        if policy not in get_args(Policy):
-            raise UnsupportedError(f"not supported: policy '{policy}'; fastest or metal")
+        if policy not in (policies := get_args(Policy)):
+            raise UnsupportedError(f"not supported: policy '{policy}'; {', '.join(policies)}")
         if budget_s is not None and budget_s < 0:
             raise UnsupportedError(f"not supported: a budget of {budget_s} s; 0 or more, or None")
-        return cls(
-            cast("Policy", policy),
-            Budget(budget_s),
-            None if chip is None else find_chip(chip),
-            PackKernels.of(packs),
-        )
+        known = None if chip is None else find_chip(chip)
+        meter = energy_meter() if policy == "energy" and known is None else None
+        if policy == "energy" and known is None and meter is None:
+            raise UnsupportedError(
+                "not supported: energy cannot be measured here (that needs an Apple GPU and "
+                "pip install 'metalgen[apple]'); give chip=, such as 'M3 Max', to predict it"
+            )
+        if policy == "energy" and known is not None and not known.has_known_power:
+            raise UnsupportedError(
+                f"not supported: nothing is known of the power of {known.title}; "
+                "`metalgen chips` lists the others"
+            )
+        return cls(cast("Policy", policy), Budget(budget_s), known, PackKernels.of(packs), meter)
 
 
 def kept_choices() -> KeptTimes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.fx import Graph, Node
 
+from metalgen.chips import Chip, Estimate
 from metalgen.errors import PlanError
 from metalgen.library import load_metallib
 from metalgen.optimize.contender import MemoryOrder, Offer, RegionGraph
@@ -100,6 +101,10 @@ class PackContender:
     def run_in(self, allocate: Allocate, arguments: Sequence[object]) -> tuple[Tensor, ...]:
         """As `run`, in memory of somebody's own."""
         return self._ordered(self.plan.run_in(allocate, [arguments[i] for i in self.taken]))
+
+    def predict(self, arguments: Sequence[object], chip: Chip) -> Estimate:
+        """What the cost model expects of the plan on a chip."""
+        return self.plan.predict([arguments[i] for i in self.taken], chip)
 
     def _ordered(self, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(results[i] for i in self.given)

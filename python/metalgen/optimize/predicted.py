@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from metalgen.chips import Chip, Work, predict
+from metalgen.chips import Chip, Estimate, Work, predict
 from metalgen.chips.this_mac import default_chip
 from metalgen.errors import MetalgenError
 from metalgen.optimize.contender import Contender
@@ -25,26 +25,26 @@ _GROUP = 256  # threads, as such kernels commonly have
 class Predictable(Protocol):
     """A contender whose kernels the cost model can read."""
 
-    def predict(self, arguments: Sequence[object], chip: Chip) -> float:
-        """Seconds for one call; raises MetalgenError where that cannot be told."""
+    def predict(self, arguments: Sequence[object], chip: Chip) -> Estimate:
+        """One call; raises MetalgenError where that cannot be told."""
 
 
-def predicted_us(
+def predicted(
     contender: Contender, arguments: Sequence[object], chip: Chip | None
-) -> float | None:
-    """Microseconds on `chip`, else on this machine's; None where the model cannot tell."""
+) -> Estimate | None:
+    """One call on `chip`, else on this machine's; None where the model cannot tell."""
     if not isinstance(contender, Predictable):
         return None
     try:
-        return contender.predict(arguments, chip or default_chip()) * 1e6
+        return contender.predict(arguments, chip or default_chip())
     except MetalgenError:
         return None
 
 
 def predicted_aten(
     module: GraphModule, arguments: Sequence[object], chip: Chip | None
-) -> float | None:
-    """Microseconds of the operators one after the other; None where a size depends on values.
+) -> Estimate | None:
+    """The operators one after the other; None where a size depends on values.
 
     Each is taken to read its inputs and write its results once and to compute at the chip's rate.
     """
@@ -53,7 +53,7 @@ def predicted_aten(
         operators.run(*map(_without_values, arguments))
     except (RuntimeError, NotImplementedError):
         return None
-    return predict(operators.work, chip or default_chip()).seconds * 1e6
+    return predict(operators.work, chip or default_chip())
 
 
 class _Operators(Interpreter):

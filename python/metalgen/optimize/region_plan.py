@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from metalgen.chips import Chip
+from metalgen.chips import Chip, Estimate
 from metalgen.compiler import compile_source
 from metalgen.errors import UnsupportedError
 from metalgen.library import Library, load_metallib
@@ -61,15 +61,15 @@ class RegionPlan:
         bound = BoundPlan(self.compiled, self.library, self._parameters(given), allocate)
         return self._outputs(bound, given)
 
-    def predict(self, arguments: Sequence[object], chip: Chip) -> float:
-        """Seconds that the cost model expects of the plan on a chip."""
+    def predict(self, arguments: Sequence[object], chip: Chip) -> Estimate:
+        """What the cost model expects of the plan on a chip."""
         sizes = {
             name: (tuple(value.shape), str(value.dtype).removeprefix("torch."))
             if isinstance(value, Tensor)
             else value
             for name, value in self._given(arguments).items()
         }
-        return estimate(self.library.metallib, self.compiled.plan, sizes, chip).seconds  # type: ignore[arg-type]
+        return estimate(self.library.metallib, self.compiled.plan, sizes, chip)  # type: ignore[arg-type]
 
     def _given(self, arguments: Sequence[object]) -> dict[str, object]:
         """The arguments by name, in the order of their memory where the plan takes them so."""

@@ -27,6 +27,7 @@ class ClassReport:
     us: Mapping[str, float] = field(default_factory=dict)
     how: How | None = None
     refused: tuple[str, ...] = ()  # contenders that are out of the race, and why
+    joules: Mapping[str, float] = field(default_factory=dict)  # where energy decides
 
     @property
     def metal_us(self) -> float | None:

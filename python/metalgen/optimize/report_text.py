@@ -62,7 +62,10 @@ def _why(found: ClassReport) -> str:
     """The reason, the times of all contenders where there was more than one, and who was out."""
     others = {name: us for name, us in found.us.items() if name != "aten"}
     times = ", ".join(f"{name} {us:.0f} us" for name, us in sorted(others.items(), key=_time))
-    parts = [found.reason, *([times] if len(others) > 1 else []), *found.refused]
+    joules = sorted(found.joules.items(), key=_time)
+    energy = ", ".join(f"{name} {1e3 * each:.3g} mJ" for name, each in joules)
+    times += f"; {energy}" if energy else ""
+    parts = [found.reason, *([times] if len(others) > 1 or energy else []), *found.refused]
     return "; ".join(parts)
 
 

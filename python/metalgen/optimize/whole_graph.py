@@ -12,6 +12,7 @@ from torch import Tensor
 from metalgen.errors import MetalgenError
 from metalgen.kept_times import Time
 from metalgen.optimize.choices import digest, is_faster, place_of
+from metalgen.optimize.energy import EnergyMeter, joules_of
 from metalgen.optimize.graph_pass import settling
 from metalgen.optimize.means import Means, kept_choices
 from metalgen.optimize.race import race
@@ -84,7 +85,7 @@ class _Whole:
     def known(self) -> GraphClass | None:
         """That eager won when it was last measured; None where that is not known."""
         means = self.graph.means
-        if means.policy == "metal" or means.chip is not None or means.is_thorough:
+        if means.policy != "fastest" or means.chip is not None or means.is_thorough:
             return None
         known = kept_choices().times(*self._place())
         ours = [time.us for name, time in known.items() if name != _EAGER]
@@ -106,9 +107,23 @@ class _Whole:
             reason = "not timed as a whole: it changes its inputs or draws random numbers"
             return GraphClass(self.name, "mixed", reason)
         try:
+            if means.meter is not None:
+                return self._by_energy(means.meter)
             return self._chosen(*self._times(used))
         except MetalgenError as error:
             return GraphClass(self.name, "eager", f"cannot be timed: {error}")
+
+    def _by_energy(self, meter: EnergyMeter) -> GraphClass:
+        graph, arguments = self.graph, self.arguments
+        runs: dict[str, Run] = {
+            "mixed": lambda: graph.compiled(*arguments),
+            "eager": lambda: graph.eager(*arguments),
+        }
+        joules = joules_of(runs, meter, self._device().type)
+        gain = f"{1e3 * joules['mixed']:.3g} mJ, eager {1e3 * joules['eager']:.3g} mJ"
+        is_less = is_faster(joules["mixed"], joules["eager"])
+        reason = f"{meter.name}: {gain}"
+        return GraphClass(self.name, "mixed" if is_less else "eager", reason)
 
     def _chosen(self, compiled_us: float, eager_us: float, how: How) -> GraphClass:
         if is_faster(compiled_us, eager_us):
