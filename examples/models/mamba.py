@@ -1,6 +1,8 @@
 """Mamba, a language model of selective state spaces (Gu and Dao, "Mamba: Linear-Time ...").
 
-The scan over time is written out as a loop, as a reference implementation has it.
+The scan over time is written out as a loop, as a reference implementation has it, or is one call of
+`metalgen.ops.selective_scan`, which computes it in parallel; torch.compile captures the first anew
+for each length, the second once.
 """
 
 from __future__ import annotations
@@ -9,12 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
+import metalgen
+
 
 class MambaBlock(nn.Module):
     """Gated, convolved and scanned, around a residual."""
 
-    def __init__(self, width: int, state: int = 16, expand: int = 2, kernel: int = 4) -> None:
+    def __init__(
+        self, width: int, state: int = 16, expand: int = 2, kernel: int = 4, parallel: bool = False
+    ) -> None:
         super().__init__()
+        self.parallel = parallel
         inner = expand * width
         self.rank, self.state = max(1, width // 16), state
         self.norm = nn.RMSNorm(width)
@@ -35,6 +42,14 @@ class MambaBlock(nn.Module):
 
     def _scan(self, u: Tensor) -> Tensor:
         step, b, c = self.select(u).split([self.rank, self.state, self.state], dim=-1)
+        if self.parallel:
+            lines = (value.transpose(1, 2) for value in (u, self.step(step), b, c))
+            u, step, b, c = lines
+            decay = -torch.exp(self.log_decay)
+            result, _ = metalgen.ops.selective_scan(
+                u, step, decay, b, c, self.skip, delta_softplus=True
+            )
+            return result.transpose(1, 2)
         step = softplus(self.step(step))
         decay = torch.exp(step.unsqueeze(-1) * -torch.exp(self.log_decay))
         driven = (step * u).unsqueeze(-1) * b.unsqueeze(2)
@@ -49,10 +64,16 @@ class MambaBlock(nn.Module):
 class Mamba(nn.Module):
     """Token identities to the next token's logits; 24 layers of width 768 are Mamba-130M."""
 
-    def __init__(self, vocabulary: int = 50280, width: int = 768, layers: int = 24) -> None:
+    def __init__(
+        self,
+        vocabulary: int = 50280,
+        width: int = 768,
+        layers: int = 24,
+        parallel: bool = False,
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
-        self.blocks = nn.Sequential(*(MambaBlock(width) for _ in range(layers)))
+        self.blocks = nn.Sequential(*(MambaBlock(width, parallel=parallel) for _ in range(layers)))
         self.norm = nn.RMSNorm(width)
         self.head = nn.Linear(width, vocabulary, bias=False)
 

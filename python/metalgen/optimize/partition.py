@@ -137,6 +137,8 @@ def _reasons(module: GraphModule) -> dict[Node, str]:
 def _reason(node: Node) -> str | None:
     if not isinstance(node.target, torch._ops.OpOverload) or not _gives_tensors(node):
         return "not an operator on tensors"
+    if node.target.namespace == "metalgen":
+        return "is a Metal kernel of metalgen.ops already"
     if node.target.namespace not in LIBRARIES:
         return "not an ATen operator"
     if node.target._schema.is_mutable:
