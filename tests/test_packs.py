@@ -127,17 +127,16 @@ def test_a_packed_kernel_computes_the_same_graph_in_another_model(pack):
     ],
 )
 def test_what_is_not_the_same_graph_is_not_found(pack, forward):
-    class Different(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gain = nn.Parameter(torch.rand(32))
+    a, b, gain = torch.randn(4, 32), torch.randn(4, 32), torch.randn(32)
+    assert matches(pack, lambda a, b, gain: torch.tanh(gain * a + b) - a, a, b, gain) == 1
+    assert matches(pack, forward, a, b, gain) == 0
 
-        def forward(self, a: Tensor, b: Tensor) -> Tensor:
-            return forward(a, b, self.gain)
 
-    inputs = torch.randn(4, 32), torch.randn(4, 32)
-    report = metalgen.explain(Different().eval(), inputs, policy="metal", packs=pack)
-    assert not any("pack" in name for name in contenders(report))
+def matches(pack, function, *inputs: Tensor) -> int:
+    """How often the pack's pattern is found in a function of inputs and, at last, a parameter."""
+    graph = make_fx(function, tracing_mode="fake")(*inputs).graph
+    *_, parameter = graph.find_nodes(op="placeholder")
+    return len(list(find_matches(pack.kernels[0].entry.pattern, graph, {parameter.name})))
 
 
 def test_a_packed_kernel_that_is_wrong_is_refused_and_the_model_is_right(run, tmp_path):
@@ -230,17 +229,19 @@ def test_sizes_that_the_pattern_has_open_must_agree_with_one_another(pack):
     x, y = (operand for operand in entry.pattern.operands if operand.kind == "input")
     assert x.shape == y.shape == ["s0", 32]
 
-    def graph(rows: int):
-        def forward(a, b, gain):
-            return torch.tanh(b + a * gain) - a
+    def forward(a, b, gain):
+        return torch.tanh(b + a * gain) - a
 
-        inputs = torch.randn(6, 32), torch.randn(rows, 32), torch.randn(32)
-        return make_fx(forward, tracing_mode="fake", decomposition_table={})(*inputs).graph
+    a, gain = torch.randn(6, 32), torch.randn(32)
+    assert matches(pack, forward, a, torch.randn(6, 32), gain) == 1
+    assert matches(pack, forward, a, torch.randn(1, 32), gain) == 0
 
-    parameters = {"gain_1"}
-    assert len(list(find_matches(entry.pattern, graph(6), parameters))) == 1
-    assert list(find_matches(entry.pattern, graph(1), parameters)) == []
-    assert list(find_matches(entry.pattern, graph(6), set())) == []
+
+def test_a_parameter_is_not_found_in_an_input(pack):
+    (entry,) = pack.manifest.kernels
+    inputs = torch.randn(6, 32), torch.randn(6, 32), torch.randn(32)
+    graph = make_fx(lambda a, b, gain: torch.tanh(b + a * gain) - a, tracing_mode="fake")(*inputs)
+    assert list(find_matches(entry.pattern, graph.graph, set())) == []
 
 
 def test_the_command_line_packs_lists_and_judges(run, tmp_path):
