@@ -72,6 +72,9 @@ BODIES = {
 
 
 def bits(tensor):
+    """Equal where tensors are equal to the bit; the bits of a NaN LLVM leaves open."""
+    if tensor.is_floating_point():
+        tensor = torch.where(tensor.isnan(), torch.nan, tensor)
     whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     return tensor.contiguous().view(whole[tensor.element_size()])
 
@@ -101,7 +104,7 @@ def test_kernels_of_fast_maths_agree(body, group_size, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("sample", samples()[::14], ids=str)
+@pytest.mark.parametrize("sample", {s.operation: s for s in samples()}.values(), ids=str)
 def test_the_kernel_library_agrees(sample, dtype, monkeypatch):
     def run():
         library = load_metallib(resources.metallib())

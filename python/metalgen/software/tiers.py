@@ -34,6 +34,7 @@ Improve = Callable[[NativeKernel], None]
 
 # Without loops and meetings, so many instructions are optimised in half the time allowed.
 _FEW = 100
+_CALL = 10  # instructions that a call of the runtime counts as
 
 
 Mode = Literal["on", "off", "quick"]
@@ -98,7 +99,8 @@ def _no_collections() -> Iterator[None]:
 
 def _is_small(prepared: Prepared) -> bool:
     instructions = list(prepared.function.instructions())
-    if len(instructions) >= _FEW or any(map(is_meeting, instructions)):
+    calls = sum(instruction.callee_name.startswith("air.") for instruction in instructions)
+    if len(instructions) + _CALL * calls >= _FEW or any(map(is_meeting, instructions)):
         return False
     try:
         return not Graph(prepared.function).loops
