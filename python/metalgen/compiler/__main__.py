@@ -36,7 +36,7 @@ def main() -> None:
             chosen.sources,
             include_dirs=chosen.include_dirs,
             options=options,
-            on_warning=lambda text: sys.stderr.write(f"{text}\n"),
+            on_warning=_tell,
         )
         if chosen.signed:
             maker = {"compiler": select_toolchain().description, "standard": options.standard}
@@ -44,6 +44,10 @@ def main() -> None:
         write_whole(chosen.output, metallib)
     except (MetalgenError, OSError) as error:
         sys.exit(str(error))
+
+
+def _tell(warning: str) -> None:
+    sys.stderr.write(f"{warning}\n")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ INDICES = frozenset(
         "threads_per_simdgroup",
     }
 )
-# Old names, and what the address space's macro makes of `[[threadgroup(0)]]`.
+# Old names.
 ALIASES = {"thread_execution_width": "threads_per_simdgroup"}
 
 # What exists in Metal but not here, by what it is called in the refusal.

@@ -11,7 +11,7 @@ from metalgen.cache import cache_directory
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.diagnostics import Listing, failure, warning_texts
 from metalgen.compiler.emit import emit_functions
-from metalgen.compiler.foreign import rename_address_spaces
+from metalgen.compiler.foreign import drop_coherence, rename_address_spaces
 from metalgen.compiler.headers import HeaderArguments, header_arguments, text_arguments
 from metalgen.compiler.includes import check_directives, check_files
 from metalgen.compiler.options import CompileOptions
@@ -37,7 +37,7 @@ _LANGUAGE = [
     "-x",
     "clcpp",
     "-cl-std=CLC++2021",
-    "-cl-ext=+cl_khr_fp16,+__cl_clang_function_pointers,"
+    "-cl-ext=+cl_khr_fp16,+__cl_clang_function_pointers,+__cl_clang_bitfields,"
     "-__opencl_c_program_scope_global_variables,-__opencl_c_device_enqueue",
     "-cl-single-precision-constant",
     "-nostdsysteminc",
@@ -127,7 +127,9 @@ def _functions(job: _Job) -> tuple[list[Function], list[str]]:
     preprocessed = read_preprocessed(output.output, listing.name, listing.own)
     if options.untrusted:
         check_files(preprocessed, listing.name, (*listing.directories, *listing.own))
-    preprocessed, translation, result = _compile(job, rename_address_spaces(preprocessed))
+    preprocessed, translation, result = _compile(
+        job, drop_coherence(rename_address_spaces(preprocessed))
+    )
     complaints = Complaints()
     functions = emit_functions(result.output, translation, options, complaints)
     if complaints.found:

@@ -16,6 +16,7 @@ RENAMED_SUFFIX = "__metalgen_name"
 
 # What the rewriting itself writes, or what stands for a word of Metal's.
 _EARLY = re.compile(r"\b__(?:global|local|constant|private|generic|kernel)\b")
+_COHERENT = re.compile(r"\bcoherent\s*\(\s*(?:device|threadgroup)\s*\)")
 _LATE = re.compile(
     r"__(?:pipe|read_only|write_only|read_write)"
     r"|global|local|generic|pipe|read_only|write_only|read_write|vec_step"
@@ -27,6 +28,14 @@ _LATE = re.compile(
 def is_foreign(word: str) -> bool:
     """Whether clang would take a name of the user's for one of OpenCL's."""
     return _LATE.fullmatch(word) is not None
+
+
+def drop_coherence(preprocessed: Preprocessed) -> Preprocessed:
+    """The source without `coherent(device)`: memory here is coherent in any case."""
+    edits = Edits(preprocessed.text)
+    for found in _COHERENT.finditer(preprocessed.text):
+        edits.remove(found.start(), found.end())
+    return preprocessed.changed_by(edits) if edits.changes else preprocessed
 
 
 def rename_address_spaces(preprocessed: Preprocessed) -> Preprocessed:

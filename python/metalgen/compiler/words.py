@@ -65,6 +65,7 @@ _UNSUPPORTED = (
     ("command buffers", r"command_buffer|render_command|compute_command|\w+_pipeline_state"),
     ("mesh functions", r"mesh_grid_properties"),
     ("asynchronous copies", r"simdgroup_event"),
+    ("graphics functions", r"dfd[xy]|fwidth|discard_fragment|get_(?:num_samples|sample_position)"),
 )
 _HEADER_NOT_FOUND = re.compile(r"^'((?:MetalPerformancePrimitives|mpp)[^']*)' file not found")
 _UNKNOWN = r"(?:no template named|unknown type name|use of undeclared identifier|no type named) "

@@ -89,6 +89,13 @@ using __metal_real_t =
     __metal_only<__metal_vector_t<T...>,
                  __is_same(__metal_element_t<__metal_vector_t<T...>>, float) ||
                      __is_same(__metal_element_t<__metal_vector_t<T...>>, half)>;
+// One of bfloat, for which maths is done in float.
+template <typename... T>
+using __metal_brain_t =
+    __metal_only<__metal_vector_t<T...>,
+                 __is_same(__metal_element_t<__metal_vector_t<T...>>, bfloat)>;
+template <typename V>
+using __metal_widened_t = vec<float, __metal_length<V>>;
 template <typename... T>
 using __metal_whole_t = __metal_only<__metal_vector_t<T...>,
                                      is_integral_v<__metal_element_t<__metal_vector_t<T...>>>>;

@@ -173,14 +173,26 @@ METAL_FUNC half __metal_ldexp(half x, int k, bool = false) { return __air_ldexp(
   }                                                                                      \
   template <typename T, int N>                                                           \
   METAL_FUNC vec<T, N> sincos(vec<T, N> x, thread vec<T, N>& cosine) {                   \
-    cosine = cos(x);                                                                     \
-    return sin(x);                                                                       \
+    for (int i = 0; i < N; ++i) {                                                        \
+      T c;                                                                               \
+      x[i] = sincos(x[i], c);                                                            \
+      cosine[i] = c;                                                                     \
+    }                                                                                    \
+    return x;                                                                            \
   }
 
 namespace metal {
 __METAL_EXPONENTS(float)
 __METAL_EXPONENTS(half)
 __METAL_EXPONENTS_IN_VECTORS
+template <typename V, typename R = __metal_brain_t<V>, int N = __metal_length<R>, typename = void>
+METAL_FUNC R ldexp(V x, vec<int, N> k) {
+  return R(ldexp(__metal_widened_t<R>(R(x)), k));
+}
+template <typename V, typename R = __metal_brain_t<V>, typename = void>
+METAL_FUNC vec<int, __metal_length<R>> ilogb(V x) {
+  return ilogb(__metal_widened_t<R>(R(x)));
+}
 namespace fast {
 __METAL_EXPONENTS(float)
 __METAL_EXPONENTS(half)

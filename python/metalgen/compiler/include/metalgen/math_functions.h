@@ -40,12 +40,22 @@
   template <typename V, typename R = __metal_real_t<V>>                                  \
   METAL_FUNC R FUNCTION(V x) {                                                           \
     return R(__metal_native(), __metal_##NAME(R(x).__v, FAST));                          \
+  }                                                                                      \
+  template <typename V, typename R = __metal_brain_t<V>, typename = void>                \
+  METAL_FUNC R FUNCTION(V x) {                                                           \
+    typedef __metal_widened_t<R> F;                                                      \
+    return R(F(__metal_native(), __metal_##NAME(F(R(x)).__v, FAST)));                    \
   }
 #define __METAL_CALL_2(FUNCTION, NAME, FAST)                                             \
   METAL_FUNC float FUNCTION(float x, float y) { return __metal_##NAME(x, y, FAST); }     \
   template <typename V, typename W, typename R = __metal_real_t<V, W>>                   \
   METAL_FUNC R FUNCTION(V x, W y) {                                                      \
     return R(__metal_native(), __metal_##NAME(R(x).__v, R(y).__v, FAST));                \
+  }                                                                                      \
+  template <typename V, typename W, typename R = __metal_brain_t<V, W>, typename = void> \
+  METAL_FUNC R FUNCTION(V x, W y) {                                                      \
+    typedef __metal_widened_t<R> F;                                                      \
+    return R(F(__metal_native(), __metal_##NAME(F(R(x)).__v, F(R(y)).__v, FAST)));       \
   }
 #define __METAL_CALL_3(FUNCTION, NAME, FAST)                                             \
   METAL_FUNC float FUNCTION(float x, float y, float z) {                                 \
@@ -54,6 +64,13 @@
   template <typename V, typename W, typename X, typename R = __metal_real_t<V, W, X>>    \
   METAL_FUNC R FUNCTION(V x, W y, X z) {                                                 \
     return R(__metal_native(), __metal_##NAME(R(x).__v, R(y).__v, R(z).__v, FAST));      \
+  }                                                                                      \
+  template <typename V, typename W, typename X, typename R = __metal_brain_t<V, W, X>,   \
+            typename = void>                                                             \
+  METAL_FUNC R FUNCTION(V x, W y, X z) {                                                 \
+    typedef __metal_widened_t<R> F;                                                      \
+    return R(F(__metal_native(),                                                         \
+               __metal_##NAME(F(R(x)).__v, F(R(y)).__v, F(R(z)).__v, FAST)));            \
   }
 
 // fast:: and precise:: know float alone: a half becomes one, and so does the result.

@@ -3,6 +3,7 @@
 
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 #pragma OPENCL EXTENSION __cl_clang_function_pointers : enable
+#pragma OPENCL EXTENSION __cl_clang_bitfields : enable
 
 // clang declares these names as _Atomic types in every OpenCL translation unit; Metal's are structs
 // of <metal_atomic>. Messages are shown without the suffix.
@@ -45,6 +46,7 @@ typedef long intptr_t;
 typedef unsigned long uintptr_t;
 
 #define __METAL__ 1
+#define __METAL_MACOS__ 1
 #ifndef __METAL_VERSION__
 #define __METAL_VERSION__ 320
 #endif
