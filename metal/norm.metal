@@ -22,6 +22,29 @@ static float row_sum(device const T* x, float center, uint columns, uint thread_
   return threadgroup_sum(sum, partial, place);
 }
 
+// Where a residual is added before the norm, its sum with x is written too: what follows goes on
+// from there. A thread reads only what it wrote itself, so no barrier is needed.
+template <typename T>
+static void add_row(device const T* x, device const T* residual, device T* total, uint columns,
+                    uint thread_id, uint threads) {
+  for (uint i = thread_id * 4; i < columns; i += threads * 4) {
+    store_four(total, i, columns, load_four(x, i, columns) + load_four(residual, i, columns));
+  }
+}
+
+template <typename T>
+static void rms_norm_row(device const T* x, device const T* weight, device T* y, uint columns,
+                         float epsilon, uint thread_id, uint threads, threadgroup float* partial,
+                         Place place) {
+  const float squares = row_sum<2>(x, 0.0f, columns, thread_id, threads, partial, place);
+  const float scale = precise::rsqrt(squares / float(columns) + epsilon);
+  for (uint i = thread_id * 4; i < columns; i += threads * 4) {
+    float4 values = load_four(x, i, columns) * scale;
+    if (has_weight) values *= load_four(weight, i, columns);
+    store_four(y, i, columns, values);
+  }
+}
+
 // y[row][i] = x[row][i] / sqrt(mean_j x[row][j]^2 + epsilon) * weight[i]
 // (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019).
 template <typename T>
@@ -41,11 +64,21 @@ kernel void rms_norm(device const T* x       [[buffer(0)]],
   x += size_t(row) * columns;
   y += size_t(row) * columns;
 
-  const float squares = row_sum<2>(x, 0.0f, columns, thread_id, threads, partial, place);
+  rms_norm_row(x, weight, y, columns, epsilon, thread_id, threads, partial, place);
+}
+
+template <typename T>
+static void layer_norm_row(device const T* x, device const T* weight, device const T* bias,
+                           device T* y, uint columns, float epsilon, uint thread_id, uint threads,
+                           threadgroup float* partial, Place place) {
+  const float mean =
+      row_sum<1>(x, 0.0f, columns, thread_id, threads, partial, place) / float(columns);
+  const float squares = row_sum<2>(x, mean, columns, thread_id, threads, partial, place);
   const float scale = precise::rsqrt(squares / float(columns) + epsilon);
   for (uint i = thread_id * 4; i < columns; i += threads * 4) {
-    float4 values = load_four(x, i, columns) * scale;
+    float4 values = (load_four(x, i, columns) - mean) * scale;
     if (has_weight) values *= load_four(weight, i, columns);
+    if (has_bias) values += load_four(bias, i, columns);
     store_four(y, i, columns, values);
   }
 }
@@ -72,16 +105,57 @@ kernel void layer_norm(device const T* x       [[buffer(0)]],
   x += size_t(row) * columns;
   y += size_t(row) * columns;
 
-  const float mean =
-      row_sum<1>(x, 0.0f, columns, thread_id, threads, partial, place) / float(columns);
-  const float squares = row_sum<2>(x, mean, columns, thread_id, threads, partial, place);
-  const float scale = precise::rsqrt(squares / float(columns) + epsilon);
-  for (uint i = thread_id * 4; i < columns; i += threads * 4) {
-    float4 values = (load_four(x, i, columns) - mean) * scale;
-    if (has_weight) values *= load_four(weight, i, columns);
-    if (has_bias) values += load_four(bias, i, columns);
-    store_four(y, i, columns, values);
-  }
+  layer_norm_row(x, weight, bias, y, columns, epsilon, thread_id, threads, partial, place);
+}
+
+// As rms_norm, of total = x + residual.
+template <typename T>
+kernel void add_rms_norm(
+    device const T* x        [[buffer(0)]],
+    device const T* residual [[buffer(1)]],
+    device const T* weight   [[buffer(2), function_constant(has_weight)]],
+    device T* total          [[buffer(3)]],
+    device T* y              [[buffer(4)]],
+    constant uint& columns   [[buffer(5)]],
+    constant float& epsilon  [[buffer(6)]],
+    uint row                [[threadgroup_position_in_grid]],
+    uint thread_id          [[thread_position_in_threadgroup]],
+    uint threads            [[threads_per_threadgroup]],
+    uint lane               [[thread_index_in_simdgroup]],
+    uint simdgroup          [[simdgroup_index_in_threadgroup]],
+    uint simdgroups         [[simdgroups_per_threadgroup]]) {
+  threadgroup float partial[32];  // one entry per SIMD-group, at most 1024 / 32
+  const Place place = {lane, simdgroup, simdgroups};
+  const size_t start = size_t(row) * columns;
+  total += start;
+  add_row(x + start, residual + start, total, columns, thread_id, threads);
+  rms_norm_row<T>(total, weight, y + start, columns, epsilon, thread_id, threads, partial, place);
+}
+
+// As layer_norm, of total = x + residual.
+template <typename T>
+kernel void add_layer_norm(
+    device const T* x        [[buffer(0)]],
+    device const T* residual [[buffer(1)]],
+    device const T* weight   [[buffer(2), function_constant(has_weight)]],
+    device const T* bias     [[buffer(3), function_constant(has_bias)]],
+    device T* total          [[buffer(4)]],
+    device T* y              [[buffer(5)]],
+    constant uint& columns   [[buffer(6)]],
+    constant float& epsilon  [[buffer(7)]],
+    uint row                [[threadgroup_position_in_grid]],
+    uint thread_id          [[thread_position_in_threadgroup]],
+    uint threads            [[threads_per_threadgroup]],
+    uint lane               [[thread_index_in_simdgroup]],
+    uint simdgroup          [[simdgroup_index_in_threadgroup]],
+    uint simdgroups         [[simdgroups_per_threadgroup]]) {
+  threadgroup float partial[32];  // one entry per SIMD-group, at most 1024 / 32
+  const Place place = {lane, simdgroup, simdgroups};
+  const size_t start = size_t(row) * columns;
+  total += start;
+  add_row(x + start, residual + start, total, columns, thread_id, threads);
+  layer_norm_row<T>(total, weight, bias, y + start, columns, epsilon, thread_id, threads, partial,
+                 place);
 }
 
 // As layer_norm, with the channels of a group as a row and one weight and bias for each channel (Wu
@@ -190,6 +264,8 @@ kernel void batch_norm(device const T* x        [[buffer(0)]],
 #define instantiate_norms(name, T)         \
   instantiate(rms_norm, name, T)           \
   instantiate(layer_norm, name, T)         \
+  instantiate(add_rms_norm, name, T)       \
+  instantiate(add_layer_norm, name, T)     \
   instantiate(group_norm, name, T)         \
   instantiate(batch_statistics, name, T)   \
   instantiate(batch_norm, name, T, T)

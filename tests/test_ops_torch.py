@@ -20,6 +20,10 @@ CALLS = {
     "fused_gemm": (torch.randn(5, 8), torch.randn(9, 8).T, torch.randn(9), 2, torch.randn(5, 9)),
     "softmax": (torch.randn(4, 6).T, False),
     "rms_norm": (torch.randn(4, 6), torch.randn(6), 1e-6),
+    "add_rms_norm": (torch.randn(4, 6), torch.randn(4, 6), torch.randn(6), 1e-6),
+    "add_layer_norm": (
+        torch.randn(4, 6), torch.randn(4, 6), torch.randn(6), torch.randn(6), 1e-5,
+    ),
     "layer_norm": (torch.randn(4, 6), torch.randn(6), None, 1e-5),
     "group_norm": (PLANES, 2, torch.randn(4), None, 1e-5),
     "batch_norm": (PLANES, None, None, torch.randn(4), torch.randn(4), 1e-5),

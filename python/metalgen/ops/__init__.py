@@ -11,7 +11,7 @@ from metalgen.ops.channel_norm import batch_norm, group_norm
 from metalgen.ops.convolution import conv2d
 from metalgen.ops.embedding import embedding
 from metalgen.ops.gemm import fused_gemm, linear
-from metalgen.ops.norm import layer_norm, rms_norm
+from metalgen.ops.norm import add_layer_norm, add_rms_norm, layer_norm, rms_norm
 from metalgen.ops.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
 from metalgen.ops.quantized import QuantizedWeight, quantize, quantized_linear
 from metalgen.ops.reduction import REDUCTIONS, reduce
@@ -28,6 +28,8 @@ __all__ = [
     "activation",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
+    "add_layer_norm",
+    "add_rms_norm",
     "avg_pool2d",
     "batch_norm",
     "conv1d",

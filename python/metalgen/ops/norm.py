@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metalgen.errors import LaunchError
-from metalgen.ops.arguments import DEVICES, check_row_parameter, check_tensors
+from metalgen.ops.arguments import DEVICES, check_row_parameter, check_shape, check_tensors
 from metalgen.ops.gradients import differentiate
 from metalgen.ops.library import kernel_for, threads_for_row
 
@@ -33,6 +33,35 @@ def layer_norm(
     _check("layer_norm", x, weight, bias)
     result: Tensor = _layer_norm(x, weight, bias, eps)
     return result
+
+
+def add_rms_norm(
+    x: Tensor, residual: Tensor, weight: Tensor | None = None, eps: float = 1e-6
+) -> tuple[Tensor, Tensor]:
+    """rms_norm(x + residual), and x + residual for the next layer. Raises LaunchError."""
+    _check("add_rms_norm", x, weight, None)
+    _check_residual("add_rms_norm", x, residual)
+    y, total = _add_rms_norm(x, residual, weight, eps)
+    return y, total
+
+
+def add_layer_norm(
+    x: Tensor,
+    residual: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """layer_norm(x + residual), and x + residual for the next layer. Raises LaunchError."""
+    _check("add_layer_norm", x, weight, bias)
+    _check_residual("add_layer_norm", x, residual)
+    y, total = _add_layer_norm(x, residual, weight, bias, eps)
+    return y, total
+
+
+def _check_residual(operation: str, x: Tensor, residual: Tensor) -> None:
+    check_tensors(operation, x=x, residual=residual)
+    check_shape(operation, "residual", residual, x.shape)
 
 
 def _check(operation: str, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
@@ -62,6 +91,34 @@ def _run(operation: str, x: Tensor, parameters: tuple[Tensor | None, ...], eps: 
     return result
 
 
+def _run_added(
+    operation: str, x: Tensor, residual: Tensor, parameters: tuple[Tensor | None, ...], eps: float
+) -> tuple[Tensor, Tensor]:
+    y, total = _empty_pair(x)
+    if y.numel() == 0:
+        return y, total
+    columns = x.shape[-1]
+    given = zip(("has_weight", "has_bias"), parameters, strict=False)
+    kernel_for(operation, x)(
+        x.contiguous(),
+        residual.contiguous(),
+        *(None if p is None else p.contiguous() for p in parameters),
+        total,
+        y,
+        columns,
+        eps,
+        threadgroups=(x.numel() // columns,),
+        group_size=(threads_for_row(x, columns),),
+        constants={name: parameter is not None for name, parameter in given},
+    )
+    return y, total
+
+
+def _empty_pair(x: Tensor) -> tuple[Tensor, Tensor]:
+    y, total = (torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(2))
+    return y, total
+
+
 @torch.library.custom_op("metalgen::rms_norm", mutates_args=(), device_types=DEVICES)
 def _rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     return _run("rms_norm", x, (weight,), eps)
@@ -89,3 +146,55 @@ differentiate(
     _layer_norm,
     lambda x, weight, bias, eps: functional.layer_norm(x, x.shape[-1:], weight, bias, eps),
 )
+
+
+@torch.library.custom_op("metalgen::add_rms_norm", mutates_args=(), device_types=DEVICES)
+def _add_rms_norm(
+    x: Tensor, residual: Tensor, weight: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    return _run_added("add_rms_norm", x, residual, (weight,), eps)
+
+
+@_add_rms_norm.register_fake
+def _(x: Tensor, residual: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
+    return _empty_pair(x)
+
+
+def add_rms_norm_formula(
+    x: Tensor, residual: Tensor, weight: Tensor | None = None, eps: float = 1e-6
+) -> tuple[Tensor, Tensor]:
+    """The same by PyTorch."""
+    total = x + residual
+    return functional.rms_norm(total, x.shape[-1:], weight, eps), total
+
+
+differentiate(_add_rms_norm, add_rms_norm_formula)
+
+
+@torch.library.custom_op("metalgen::add_layer_norm", mutates_args=(), device_types=DEVICES)
+def _add_layer_norm(
+    x: Tensor, residual: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    return _run_added("add_layer_norm", x, residual, (weight, bias), eps)
+
+
+@_add_layer_norm.register_fake
+def _(
+    x: Tensor, residual: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    return _empty_pair(x)
+
+
+def add_layer_norm_formula(
+    x: Tensor,
+    residual: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """The same by PyTorch."""
+    total = x + residual
+    return functional.layer_norm(total, x.shape[-1:], weight, bias, eps), total
+
+
+differentiate(_add_layer_norm, add_layer_norm_formula)

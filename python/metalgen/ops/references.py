@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from metalgen.ops.activations import FORMULAS as ACTIVATION_FORMULAS
 from metalgen.ops.attention import attention_formula
+from metalgen.ops.norm import add_layer_norm_formula, add_rms_norm_formula
 from metalgen.ops.quantized import QuantizedWeight
 from metalgen.ops.reduction import FORMULAS as REDUCTION_FORMULAS
 from metalgen.ops.rope import rope_formula
@@ -143,6 +144,8 @@ REFERENCES: Mapping[str, Callable[..., Any]] = {
     "layer_norm": lambda x, weight=None, bias=None, eps=1e-5: functional.layer_norm(
         x, x.shape[-1:], weight, bias, eps
     ),
+    "add_rms_norm": add_rms_norm_formula,
+    "add_layer_norm": add_layer_norm_formula,
     "group_norm": functional.group_norm,
     "batch_norm": _batch_norm,
     "reduce": _reduce,

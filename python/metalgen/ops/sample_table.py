@@ -92,6 +92,14 @@ def _rows() -> Iterator[Sample]:
         weight, bias = G(shape[-1:]), G(shape[-1:], "stepped")
         yield Sample("layer_norm", (G(shape), weight, bias), {"eps": 1e-3})
         yield Sample("rms_norm", (G(shape), weight), {"eps": 1e-3})
+    for shape in ((4, 1), (3, 33), (2, 3, 1025), (0, 8)):
+        pair = (G(shape), G(shape))
+        yield Sample("add_layer_norm", (*pair, G(shape[-1:]), G(shape[-1:])), {"eps": 1e-3})
+        yield Sample("add_rms_norm", (*pair, G(shape[-1:])), {"eps": 1e-3})
+    for operation in ("add_layer_norm", "add_rms_norm"):
+        yield Sample(operation, (G((5, 6, 40), "transposed"), G((5, 6, 40))))
+        yield Sample(operation, (G((9, 200), "sliced", "extreme"), G((9, 200), "sliced")))
+        yield Sample(operation, (G((2048, 2048)), G((2048, 2048))), {}, True)
     for operation in ("layer_norm", "rms_norm"):
         yield Sample(operation, (G((5, 6, 40), "transposed"),))
         yield Sample(operation, (G((9, 200), "sliced", "extreme"),))
