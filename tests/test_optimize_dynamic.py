@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 import metalgen
+from metalgen.optimize import Backend
+from metalgen.optimize.contenders import templates
+from metalgen.optimize.means import Means
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from examples.models.catalogue import EXAMPLES
@@ -52,6 +55,14 @@ def compiled_so_far(fast: nn.Module) -> tuple[int, int, int]:
     return counters["stats"]["unique_graphs"], len(report.graphs), report.compilations
 
 
+def with_templates_alone(model: nn.Module, policy: str) -> nn.Module:
+    """As `optimize_for_metal`, with one contender a region, which is quicker."""
+    backend = Backend(Means(policy), sources=(templates,))
+    compiled = torch.compile(model, backend=backend, dynamic=True)
+    vars(compiled)["metal_report"] = backend.report
+    return compiled
+
+
 def same(fast: nn.Module, model: nn.Module, *inputs: Tensor) -> None:
     with torch.no_grad():
         torch.testing.assert_close(fast(*inputs), model(*inputs))
@@ -60,7 +71,7 @@ def same(fast: nn.Module, model: nn.Module, *inputs: Tensor) -> None:
 @pytest.mark.parametrize("policy", ["metal", "fastest"])
 def test_other_batch_sizes_and_lengths_compile_nothing(policy):
     model = Attend().eval()
-    fast = metalgen.optimize_for_metal(model, policy=policy)
+    fast = with_templates_alone(model, policy)
     same(fast, model, torch.randn(2, 6, 16))
     first = compiled_so_far(fast)
     assert first[:2] == (1, 1)
@@ -99,7 +110,7 @@ def test_decoding_with_a_growing_cache_compiles_nothing_after_the_first_token(po
     (example,) = (each for each in EXAMPLES if each.name == "gpt2")
     model, inputs = example.make(True)
     model.eval()
-    fast = metalgen.optimize_for_metal(model, policy=policy)
+    fast = with_templates_alone(model, policy)
     keys, values = inputs["keys"], inputs["values"]
     counts = []
     with torch.no_grad():
@@ -139,6 +150,24 @@ def test_threads_that_call_first_at_the_same_time_share_one_compilation(policy):
         for result, x in zip(results, inputs, strict=True):
             torch.testing.assert_close(result, model(x))
     assert compiled_so_far(fast)[:2] == (1, 1)
+
+
+def test_where_eager_is_chosen_calls_go_straight_to_the_model():
+    model, x = nn.Sequential(nn.Linear(16, 8), nn.Tanh()).eval(), torch.randn(4, 16)
+    fast = metalgen.optimize_for_metal(model, budget_s=0)  # so that nothing gets kernels
+    for _ in range(2):
+        same(fast, model, x)
+    calls = []
+    model[1].register_forward_hook(lambda *given: calls.append(torch.compiler.is_compiling()))
+    made = compiled_so_far(fast)
+    with torch.no_grad():
+        fast(x)
+    assert calls == [False]  # Dynamo would have captured anew for the hook
+    assert compiled_so_far(fast) == made
+    with torch.no_grad():
+        model[0].weight.mul_(2)
+    same(fast, model, x)
+    same(fast, model, torch.randn(9, 16))
 
 
 def test_a_model_moved_to_a_device_without_metal_runs_there_and_comes_back():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metalgen.optimize.backend import Backend
+from metalgen.optimize.front import Front
 from metalgen.optimize.means import Means, Policy
 from metalgen.optimize.packs import Packs
 from metalgen.optimize.report import Report, Stage, check_stage
@@ -47,7 +47,7 @@ def _optimized(model: nn.Module, means: Means, dynamic: bool | None) -> nn.Modul
     compiled = torch._dynamo.optimize(backend, dynamic=dynamic)(model)
     assert isinstance(compiled, nn.Module)
     vars(compiled)["metal_report"] = backend.report  # setattr would write to `model`
-    vars(compiled)["forward"] = _FirstAlone(compiled.forward)
+    vars(compiled)["forward"] = Front(model, compiled.forward, backend.report)
     return compiled
 
 
@@ -105,21 +105,3 @@ def explain(
             optimized(*inputs)
     report: Report = vars(optimized)["metal_report"]
     return report if stage is None else report.stage(stage)
-
-
-class _FirstAlone:
-    """Calls wait until one is through: each thread would capture and compile for itself."""
-
-    def __init__(self, run: Callable[..., Any]) -> None:
-        self._run = run
-        self._lock = threading.RLock()
-        self._is_through = False
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        if not self._is_through:
-            with self._lock:
-                if not self._is_through:
-                    results = self._run(*arguments, **named)
-                    self._is_through = True
-                    return results
-        return self._run(*arguments, **named)
