@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from metalgen.errors import UnsupportedError
 from metalgen.library import Library
 from metalgen.plan import kernels_of
 from metalgen.plan.check import step_names, written_names
@@ -37,10 +38,13 @@ def _writes_alone(written: Collection[str], steps: Sequence[Any], kernels: Any) 
     return all(sum(name in written_names(step, kernels) for step in steps) == 1 for name in written)
 
 
-def tainted_steps(
-    steps: Sequence[dict[str, Any]], library: Library, name: str
+def around(
+    steps: Sequence[dict[str, Any]], library: Library, name: str, needed: Collection[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The steps that do not need `name`, and those that do, each in their order."""
+    """The steps that can run before `name` is there, and those that read it, each in order.
+
+    Raises UnsupportedError where one of `needed` is only there afterwards.
+    """
     kernels = kernels_of(library)
     tainted = {name}
     before: list[dict[str, Any]] = []
@@ -51,6 +55,8 @@ def tainted_steps(
         if (step_names(step) - written) & tainted:
             tainted |= written
             after.append(raw)
+            if late := sorted(written & set(needed)):
+                raise UnsupportedError(f"not supported: '{late[0]}' is computed with the result")
         else:
             before.append(raw)
     return before, after

@@ -13,10 +13,10 @@ from metalgen import resources
 from metalgen.air import Metallib, write_metallib
 from metalgen.compiler import compile_source
 from metalgen.errors import UnsupportedError
-from metalgen.library import load_metallib
+from metalgen.library import Library, load_metallib
 from metalgen.ops.arguments import DTYPES
 from metalgen.optimize.contender import RegionGraph
-from metalgen.optimize.once import mark_once, tainted_steps
+from metalgen.optimize.once import around, mark_once
 from metalgen.optimize.passes.nodes import ATEN
 from metalgen.optimize.region_plan import RegionPlan, contender_of
 from metalgen.optimize.report import Stage
@@ -38,6 +38,7 @@ _IN_ORDER = (
     ATEN.squeeze.dim,
     ATEN.squeeze.dims,
 )
+_EMPTY: dict[str, Any] = {"buffers": {}, "outputs": {}, "steps": []}
 
 
 @dataclass
@@ -102,9 +103,9 @@ def _chain(node: Node) -> list[Node]:
     return chain
 
 
-def contender(frame: Frame, name: str, steps: Steps, strategy: str) -> RegionPlan:
+def contender(frame: Frame, name: str, steps: Steps) -> RegionPlan:
     """The region's plan with `steps` in place of its heavy operator."""
-    return _Assembled(frame, steps, name, strategy).contender()
+    return _Assembled(frame, steps, name).contender()
 
 
 @dataclass
@@ -112,17 +113,21 @@ class _Assembled:
     frame: Frame
     steps: Steps
     name: str
-    strategy: str
+
+    @property
+    def region(self) -> RegionGraph:
+        """What is computed."""
+        return self.frame.region
 
     def contender(self) -> RegionPlan:
-        region = self.frame.region
-        rest, aliases = self._rest()
+        region = self.region
+        rest, alias = self._rest()
         (output,) = rest.find_nodes(op="output")
         made = subgraph_kernels(rest, region.parameters).assembly if output.args[0] else None
         metallib = self._metallib(made)
         library = load_metallib(metallib)
         inputs, parameters = plan_names(region.module.graph, region.parameters)
-        plan = self._plan(made, aliases, library, parameters)
+        plan = self._plan(made, alias, library, parameters)
         stages: dict[Stage, str] = {
             "graph": str(region.module.graph).strip(),
             "loops": "\n".join([*self._summary(), str(made.loops) if made else ""]).strip(),
@@ -139,15 +144,15 @@ class _Assembled:
             stages=stages,
         )
 
-    def _rest(self) -> tuple[Graph, dict[str, Node]]:
-        """The region without the kernel's own nodes, its result an input; results that are it.
+    def _rest(self) -> tuple[Graph, Node | None]:
+        """The region without the kernel's own nodes, its result an input; a result that is it.
 
         What the kernel reads in order comes first among the results.
         """
         end = self.frame.heavy.end
         graph = Graph()
         copies: dict[Node, Node] = {}
-        for node in self.frame.region.module.graph.nodes:
+        for node in self.region.module.graph.nodes:
             if node.op == "output":
                 continue
             if node is end:
@@ -157,16 +162,11 @@ class _Assembled:
             else:
                 copies[node] = graph.node_copy(node, lambda n: copies[n])
             copies[node].meta = dict(node.meta)
-        aliases: dict[str, Node] = {}
-        results = []
-        for result in self.frame.region.outputs:
-            if not aliases and _is_alias(result, end):
-                aliases[end.name] = result
-            else:
-                results.append(copies[result])
-        graph.output(tuple(copies[node] for node in self.frame.in_memory) + tuple(results))
+        alias = next((each for each in self.region.outputs if _is_alias(each, end)), None)
+        results = [each for each in self.region.outputs if each is not alias]
+        graph.output(tuple(copies[node] for node in (*self.frame.in_memory, *results)))
         graph.eliminate_dead_code()
-        return graph, aliases
+        return graph, alias
 
     def _metallib(self, made: Assembly | None) -> bytes:
         own = Metallib.open(resources.metallib())
@@ -179,46 +179,25 @@ class _Assembled:
     def _plan(
         self,
         made: Assembly | None,
-        aliases: dict[str, Node],
-        library: Any,
+        alias: Node | None,
+        library: Library,
         parameters: Sequence[str],
     ) -> dict[str, Any]:
         end = self.frame.heavy.end
-        own = {end.name: self._allocation(aliases.get(end.name, end))}
-        copies = len(self.frame.in_memory)
-        template = made.plan if made is not None else {"buffers": {}, "outputs": {}, "steps": []}
-        results = list(template["outputs"])
-        renamed = self._renamed(results[:copies])
-        template = _with_names(template, renamed)
-        outputs: dict[str, Any] = {}
-        rest = iter([name for name in template["outputs"] if name not in renamed.values()])
-        for result in self.frame.region.outputs:
-            if aliases.get(end.name) is result:
-                outputs |= own
-            else:
-                name = next(rest)
-                outputs[name] = template["outputs"][name]
-        before, after = tainted_steps(template["steps"], library, end.name)
-        for name in renamed.values():
-            if any(name in step["args"][:1] for step in after):
-                raise UnsupportedError("not supported: an operand is computed with the result")
-        buffers = {
-            **template["buffers"],
-            **{name: template["outputs"][name] for name in renamed.values()},
-            **self.steps.buffers,
-            **({} if aliases else own),
-        }
-        plan = {
-            "buffers": buffers,
-            "outputs": outputs,
-            "steps": [*before, *self.steps.steps, *after],
-        }
+        wanted = [_in_order_name(node) for node in self.frame.in_memory]
+        template = _with_names(made.plan if made is not None else _EMPTY, wanted)
+        given = template["outputs"]
+        operands = {name: given[name] for name in wanted}
+        results = iter([item for item in given.items() if item[0] not in operands])
+        own = (end.name, self._allocation(alias or end))
+        outputs = dict(own if each is alias else next(results) for each in self.region.outputs)
+        before, after = around(template["steps"], library, end.name, operands)
+        buffers = {**template["buffers"], **operands, **self.steps.buffers}
+        if alias is None:
+            buffers |= dict([own])
+        steps = [*before, *self.steps.steps, *after]
+        plan = {"buffers": buffers, "outputs": outputs, "steps": steps}
         return mark_once(plan, library, parameters)
-
-    def _renamed(self, names: Sequence[str]) -> dict[str, str]:
-        """The templates' names of what the kernel reads, to those that it reads them by."""
-        wanted = map(_in_order_name, self.frame.in_memory)
-        return dict(zip(names, wanted, strict=True))
 
     def _allocation(self, node: Node) -> dict[str, Any]:
         shape = [plan_expression(size) for size in self.frame.capture.shape_of(node)]
@@ -226,8 +205,7 @@ class _Assembled:
 
     def _summary(self) -> list[str]:
         return [
-            f"{self.strategy}: {step['kernel']} over "
-            f"{step.get('threadgroups') or step.get('threads')}"
+            f"{self.name}: {step['kernel']} over {step.get('threadgroups') or step.get('threads')}"
             for step in self.steps.steps
         ]
 
@@ -247,8 +225,9 @@ def _is_alias(result: Node, end: Node) -> bool:
     return True
 
 
-def _with_names(plan: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """The plan with buffers called otherwise."""
+def _with_names(plan: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """The plan with its first outputs called as is wanted."""
+    names = dict(zip(plan["outputs"], wanted, strict=False))
 
     def swap(arg: Any) -> Any:
         return names.get(arg, arg) if isinstance(arg, str) else arg

@@ -91,7 +91,7 @@ def _make(region: RegionGraph, heavy: Heavy, strategy: Strategy) -> Contender:
             CONVOLUTIONS[strategy.name](_convolution(frame, in_place), following, steps)
         else:
             PRODUCTS[strategy.name](_product(frame), following, steps)
-        return contender(frame, strategy.name, steps, strategy.name)
+        return contender(frame, strategy.name, steps)
     except SizeError as error:
         raise UnsupportedError(f"not supported: {error}") from error
 
