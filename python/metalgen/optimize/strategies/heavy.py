@@ -81,8 +81,9 @@ def channels_last(heavy: Heavy, outputs: Collection[Node]) -> Heavy | None:
         return None
     rank = heavy.node.meta["val"].dim()
     order = [0, *range(2, rank), 1]
-    is_it = is_call(users[0], ATEN.permute.default) and list(users[0].args[1]) == order  # type: ignore[arg-type]
-    return replace(heavy, end=users[0]) if is_it else None
+    (user,) = users
+    is_it = is_call(user, ATEN.permute.default) and user.args[1] == order
+    return replace(heavy, end=user) if is_it else None
 
 
 def _begin(node: Node) -> Heavy | None:
