@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import dropout, scaled_dot_product_attention
 
+import metalgen
 from metalgen.optimize import Backend, contenders
 from metalgen.optimize.means import Means
 
@@ -117,3 +118,16 @@ def test_attention_is_one_region_and_gives_what_eager_gives(case, offered):
     assert report.flops_share == 1.0
     if offered is contenders.flash:
         assert report.regions[0].kernels == 1
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_a_fused_encoder_layer_is_taken_apart(norm_first):
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=norm_first).eval()
+    x = torch.randn(3, 7, 16)
+    fast = metalgen.optimize_for_metal(layer, policy="metal")
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), layer(x))
+    report = fast.metal_report
+    operators = {name for region in report.regions for name in region.operators}
+    assert "scaled_dot_product_attention" in operators
+    assert report.flops_share == 1.0

@@ -15,6 +15,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch.fx import GraphModule, Node
 
 from metalgen.errors import UnsupportedError
+from metalgen.optimize.attention.encoder_layer import FUSED, encoder_layer
 from metalgen.optimize.attention.operator import keep_attention
 from metalgen.optimize.canonical import fingerprint, renamed
 from metalgen.optimize.captured import captured_metadata, changed_inputs, static_placeholders
@@ -114,6 +115,8 @@ def _decompositions(with_gradients: bool) -> dict[Any, Callable[..., Any]]:
     if with_gradients:
         # The parts of the forward pass do not give what the backward pass, a whole, wants of it.
         table.pop(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default, None)
+    else:
+        table[FUSED] = encoder_layer
     return table
 
 
