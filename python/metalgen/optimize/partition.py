@@ -53,7 +53,8 @@ def partition(module: GraphModule, claim: Claim = _nothing) -> Partition:
     wholes = [region_of(found) for found in find_attention(module.graph)]
     excluded = reasons.keys() | set().union(*claimed)
     wholes = [*map(set, claimed), *(whole for whole in wholes if not whole & excluded)]
-    wholes += find_recurrent(module.graph)  # which no template computes
+    # No template computes these.
+    wholes += (w for w in find_recurrent(module.graph) if all(map(_is_on_metal, w)))
     reserved = set().union(*wholes)
     taken = [part.nodes for part in _proposed(module, reasons.keys() | reserved)]
     regions = [region for nodes in taken for region in _regions(module, list(nodes))]
