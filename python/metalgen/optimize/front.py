@@ -25,6 +25,7 @@ class Front:
         self._model = model
         self._run = run
         self._report = report
+        self._first = next(model.parameters(), None)
         self._lock = threading.RLock()
         self._is_through = False
         self._eager: set[Hashable] = set()
@@ -38,13 +39,10 @@ class Front:
                     results = self._run(*arguments, **named)
                     self._is_through = True
                     return results
-        if not _is_eager(self._report):
-            return self._run(*arguments, **named)
-        kind = self._kind(arguments, named)
-        if kind in self._eager:
+        if self._eager and self._kind(arguments, named) in self._eager:
             return self._model(*arguments, **named)
         results = self._run(*arguments, **named)
-        if kind is not None and _is_eager(self._report):
+        if _is_eager(self._report) and (kind := self._kind(arguments, named)) is not None:
             if len(self._eager) >= _MOST_KINDS:
                 self._eager.clear()
             self._eager.add(kind)
@@ -55,11 +53,11 @@ class Front:
 
         Taking one call for another costs time at most: the model itself is always right.
         """
-        first = next(self._model.parameters(), None)
+        first = self._first
         try:
             return (
                 _described(arguments),
-                _described(tuple(named.items())),
+                _described(tuple(named.items())) if named else (),
                 None if first is None else (first.dtype, first.device),
                 self._model.training,
                 torch.is_grad_enabled(),
@@ -84,4 +82,5 @@ def _is_eager(report: Report) -> bool:
 
 
 def _runs_eager(graph: GraphReport) -> bool:
-    return all(each.choice == "eager" for each in (graph, *graph.classes.values()))
+    choices = {graph.choice, *(each.choice for each in graph.classes.values())}
+    return choices == {"eager"}
