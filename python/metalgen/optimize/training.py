@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from metalgen.errors import MetalgenError
+from metalgen.optimize.choices import is_faster
 from metalgen.optimize.differentiable import differentiable, gradient_step
 from metalgen.optimize.means import Means
 from metalgen.optimize.race import race
 from metalgen.optimize.report import GraphClass, GraphReport
 
 Run = Callable[..., Any]
-# Kernels that gain less than that would lose it again on another day.
-LEAST_GAIN = 0.02
 
 
 @dataclass
@@ -67,7 +66,7 @@ class TrainingGraph:
                 lambda: gradient_step(self.eager, given),
                 device,
             )
-        if ours < theirs * (1 - LEAST_GAIN):
+        if is_faster(ours, theirs):
             reason = "regions are chosen one by one"
             return GraphClass(name, "mixed", reason, ours, theirs, "measured")
         reason = "eager is faster as a whole, forward and backward"
