@@ -201,8 +201,6 @@ class Expressions:
         return Expression(type, text, value)
 
     def _float_function(self, type: Type, depth: int) -> Expression:
-        if type.width > 1 and type.scalar is BFLOAT:
-            return self._float_arithmetic(type, depth)  # there are no such functions
         name = self.random.choice(list(_FLOAT_FUNCTIONS))
         count, do = _FLOAT_FUNCTIONS[name]
         inner = [self.of(type, depth) for _ in range(count)]

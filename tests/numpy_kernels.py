@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from random import Random
 
 import numpy as np
+from numpy_aggregates import DECLARATIONS, VARIABLES_TEXT
 from numpy_expressions import Expression, Expressions
-from numpy_statements import ARRAY, RESULT, Statement, Statements
+from numpy_sequence import Statement
+from numpy_statements import ARRAY, RESULT, Statements
 from numpy_threads import Array, Geometry, Threads
 from numpy_types import (
     BFLOAT,
@@ -51,6 +53,19 @@ VARIABLES = {
     "h2": Type(HALF, 2),
     "s4": Type(SHORT, 4),
     "u2": Type(UINT, 2),
+    "l2": Type(LONG, 2),
+    "m3": Type(ULONG, 3),
+    "c4": Type(CHAR, 4),
+    "e2": Type(BFLOAT, 2),
+    "p3": Type(BOOL, 3),
+    "pair.number": Type(INT),
+    "pair.place": Type(HALF, 3),
+    "pair.mark": Type(UCHAR),
+    "other.number": Type(INT),
+    "other.place": Type(HALF, 3),
+    "other.mark": Type(UCHAR),
+    "matrix[0]": Type(FLOAT, 3),
+    "matrix[1]": Type(FLOAT, 3),
 }
 
 _HEAD = """#include <metal_stdlib>
@@ -84,6 +99,7 @@ kernel void random_kernel(device const int* x [[buffer(0)]], device uint* y [[bu
                           uint lane [[thread_index_in_simdgroup]],
                           uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   threadgroup int shared[1024];
+  threadgroup ulong wide[1024];
   const uint number = place.x + grid.x * place.y;
   const uint threads = size.x * size.y;
   const int given = x[number];
@@ -118,15 +134,22 @@ def random_kernel(random: Random) -> Kernel:
     """A kernel `random_kernel(x, y, zero)` that writes the words of all its variables."""
     first = _first_values(random)
     body = Statements(random, VARIABLES).body()
-    declared = "".join(f"  {VARIABLES[n]} {n} = {e.text};\n" for n, e in first.items())
+    declared = VARIABLES_TEXT + "".join(f"  {_declared(n)} = {e.text};\n" for n, e in first.items())
     array = "  int array[8] = {1, 2, 3, 4, 5, 6, 7, 8};\n"
     source = (
-        _HEAD.replace("\nkernel void", "\n" + _RESULTS.format(_written()) + "\nkernel void")
+        _HEAD.replace(
+            "\nkernel void", f"{DECLARATIONS}\n{_RESULTS.format(_written())}\nkernel void"
+        )
         + declared
         + array
         + f"  {body.text}\n  {RESULT}\n}}\n"
     )
     return Kernel(source, body, first)
+
+
+def _declared(name: str) -> str:
+    """What its first value is assigned to: members and columns are declared already."""
+    return name if "." in name or "[" in name else f"{VARIABLES[name]} {name}"
 
 
 def _first_values(random: Random) -> dict[str, Expression]:

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
+from numpy_aggregates import BARRIER, Aggregates
 from numpy_expressions import Expression, Expressions
+from numpy_sequence import Statement, block
 from numpy_threads import Array, Threads
 from numpy_types import Type
 
 RESULT = "return_results();"
 ARRAY = 8  # elements of the private array `array`
-
-
-@dataclass(frozen=True)
-class Statement:
-    """`text`, and `run`: who of the active threads goes on behind it."""
-
-    text: str
-    run: Callable[[Threads, Array], Array]
-
-
-def block(statements: Sequence[Statement]) -> Statement:
-    """One after the other, until nobody is left."""
-
-    def run(threads: Threads, active: Array) -> Array:
-        for statement in statements:
-            if active.any():
-                active = statement.run(threads, active)
-        return active
-
-    return Statement(" ".join(statement.text for statement in statements), run)
+# Head, foot, and how often the body runs at least; INDEX counts, END is given.
+_LOOPS = (
+    ("for (; INDEX < END; ++INDEX) {", "}", 0),
+    ("while (INDEX < END) { ++INDEX;", "}", 0),
+    ("do { ++INDEX;", "} while (INDEX < END);", 1),
+)
 
 
 class Statements:
@@ -42,6 +29,7 @@ class Statements:
         self.random = random
         self.variables = variables
         self.expressions = Expressions(random, variables)
+        self.gathered = Aggregates(random, self.expressions)
         self.loops = 0
 
     def body(self) -> Statement:
@@ -56,14 +44,17 @@ class Statements:
     def _outside(self, depth: int) -> Statement:
         """A statement where all threads of the threadgroup are together."""
         kind = self.random.random()
-        if kind < 0.2:
+        if kind < 0.15:
             return self._exchange()
-        if kind < 0.3 and depth:
+        if kind < 0.3:
+            return self.gathered.tally()
+        if kind < 0.4 and depth:
             return self._rounds(depth)
         return self._any(depth, in_loop=False)
 
     def _any(self, depth: int, in_loop: bool, leaves: bool = False) -> Statement:
         kinds = [self._assignment] * 3 + [self._element, self._store]
+        kinds += [self.gathered.structure, self.gathered.matrix]
         # Where a block leaves its loop, lanes that left in other rounds may join it: whether they
         # do is the compiler's choice, so nothing is done together there.
         if not leaves:
@@ -131,12 +122,12 @@ class Statements:
 
     def _loop(self, depth: int) -> Statement:
         self.loops += 1
-        index = f"round{self.loops}"
         count = self.expressions.of(Type(self.variables["i0"].scalar), 1)
         body = self._block(depth, in_loop=True)
+        head, foot, at_least = self.random.choice(_LOOPS)
 
         def run(threads: Threads, active: Array) -> Array:
-            done, counts = threads.nobody, count.value(threads) & 3
+            done, counts = threads.nobody, np.maximum(count.value(threads) & 3, at_least)
             threads.broken.append(threads.nobody)
             for number in range(4):
                 going = active & (number < counts)
@@ -145,9 +136,9 @@ class Statements:
                 active = body.run(threads, going) | threads.continued.pop()
             return done | active | threads.broken.pop()
 
-        bound = f"const int end{self.loops} = {count.text} & 3; "
-        head = f"for (int {index} = 0; {index} < end{self.loops}; ++{index})"
-        return Statement(f"{{ {bound}{head} {{ {body.text} }} }}", run)
+        index, end = f"round{self.loops}", f"end{self.loops}"
+        text = f"{head} {body.text} {foot}".replace("INDEX", index).replace("END", end)
+        return Statement(f"{{ int {end} = {count.text} & 3, {index} = 0; {text} }}", run)
 
     def _rounds(self, depth: int) -> Statement:
         """A loop that all threads go through together, with barriers in it."""
@@ -200,7 +191,8 @@ class Statements:
         return Statement(f"if ({when.text}) {{ {RESULT} return; }}", run)
 
     def _exchange(self) -> Statement:
-        name = self.random.choice([n for n, t in self.variables.items() if str(t) == "int"])
+        shared, word = self.random.choice((("shared", "int"), ("wide", "ulong")))
+        name = self.random.choice([n for n, t in self.variables.items() if str(t) == word])
         distance = self.random.randint(0, 40)
 
         def run(threads: Threads, active: Array) -> Array:
@@ -213,9 +205,8 @@ class Statements:
             return active
 
         return Statement(
-            f"shared[index] = {name}; threadgroup_barrier(mem_flags::mem_threadgroup); {name} = "
-            f"shared[(index + {distance}) % threads]; "
-            "threadgroup_barrier(mem_flags::mem_threadgroup);",
+            f"{shared}[index] = {name}; {BARRIER} {name} = "
+            f"{shared}[(index + {distance}) % threads]; {BARRIER}",
             run,
         )
 

@@ -149,7 +149,9 @@ class Calls:
         """
         builder = self.lanes.builder
         has_result = str(type_) != "void"
-        result = builder.slot(wide_type(type_), WIDTH) if has_result else ""
+        # Aligned as what it holds, since the whole of it is read at once; a byte for each truth.
+        kept = f"<{WIDTH} x i8>" if type_ == I1 else wide_type(type_)
+        result = builder.slot(kept) if has_result else ""
         left = builder.slot("i32")
         builder.store("i32", mask.bits, left)
         wide = {i: self.lanes.wide(o) for i, o in enumerate(operands) if not isinstance(o, Same)}
