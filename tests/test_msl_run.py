@@ -9,12 +9,15 @@ import pytest
 import torch
 
 import metalgen
+from metalgen.compiler import CompileOptions
 
 SOURCES = Path(__file__).parent / "msl"
 
 
 def library(name):
-    return metalgen.compile_shader((SOURCES / f"{name}.metal").read_text(), name=f"{name}.metal")
+    source = (SOURCES / f"{name}.metal").read_text()
+    options = CompileOptions(standard="metal4.0")  # some have lambdas
+    return metalgen.compile_shader(source, name=f"{name}.metal", options=options)
 
 
 def test_threadgroup_variables_keep_their_own_storage_wherever_they_are_declared():
