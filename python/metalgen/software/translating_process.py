@@ -51,6 +51,7 @@ class TranslatingProcess:
             process.stdin.flush()
             answer = pickle.load(process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError):
+            self._end()
             raise ToolchainError("the process that optimised it ended") from None
         if isinstance(answer, str):
             raise ToolchainError(answer)
@@ -64,11 +65,16 @@ class TranslatingProcess:
 
     def close(self) -> None:
         """End the process, whatever it does, and let it not start again."""
+        self._is_closed = True
+        self._end()
+
+    def _end(self) -> None:
+        """Wait until the process is gone: its pipes close earlier."""
         with self._lock:
-            self._is_closed = True
             if self._process is not None:
                 self._process.kill()
                 self._process.wait()
+                self._process = None
 
     def _running(self) -> subprocess.Popen[bytes] | None:
         with self._lock:
