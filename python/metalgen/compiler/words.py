@@ -85,6 +85,7 @@ _UNSUPPORTED_NAMES = tuple(
     for what, names in table
 )
 _QUOTED = re.compile(r"'([^']*)'")
+_SWIZZLE = re.compile(r"'__vec\d[^']*' \(aka ('[^']*')\)")
 _AKA = re.compile(r"'([^']*)' \(aka '\1'\)")
 
 # What the headers call clang's vector, and the functions behind Metal's atomic ones.
@@ -116,7 +117,7 @@ def metal_message(text: str) -> str:
     if found := _NATIVE.search(text):
         vector = f"'{found[1]}{found[2]}'"
         text = text.replace(found[0], vector).replace("'__native'", vector)
-    text = _AKA.sub(r"'\1'", text)
+    text = _AKA.sub(r"'\1'", _SWIZZLE.sub(r"\1", text))
     for pattern, refusal in _UNSUPPORTED_NAMES:
         text = pattern.sub(refusal, text)
     text = _HEADER_NOT_FOUND.sub(r"not supported: tensors ('\1')", text)
