@@ -71,7 +71,7 @@ FAMILIES = {
                 ("cross_entropy_vjp", gradient_of_cross_entropy),
             )
         },
-        one_in=3,
+        one_in=6,
     ),
     "dot": Family(
         ["utils.h", "dot.h"],
@@ -83,7 +83,7 @@ FAMILIES = {
             )
             for dtype in FLOATS
         },
-        one_in=2,
+        one_in=3,
     ),
 }
 

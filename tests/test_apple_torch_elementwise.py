@@ -92,14 +92,14 @@ def check(name: str, dtype: torch.dtype, expected: Tensor, *arguments: object) -
     assert_close(out, expected.to(dtype), TOLERANCE[dtype])
 
 
-@cases(UNARY, 16)
+@cases(UNARY, 24)
 def test_functions_of_one_tensor(operation, dtype):
     x = (torch.rand(210) * 0.9 + 0.05).to(dtype)
     name = f"{operation}_dense_{NAMES[dtype]}_{NAMES[dtype]}"
     check(name, dtype, UNARY[operation](x.float()), x)
 
 
-@cases(BINARY, 7)
+@cases(BINARY, 8)
 def test_functions_of_two_tensors(operation, dtype):
     a, b = (torch.rand(210) * 3 + 0.5).to(dtype), (torch.rand(210) * 3 + 0.5).to(dtype)
     wide = (a, b) if operation == "nextafter" else (a.float(), b.float())
