@@ -162,7 +162,6 @@ def test_parameters_changed_in_any_way_are_seen(bias):
     assert on_metal(report_of(optimized))
 
 
-
 def test_a_bfloat16_model_runs_in_kernels():
     model, x = mlp().bfloat16(), torch.randn(5, 16).bfloat16()
     optimized = metalgen.optimize_for_metal(model, policy="metal")
