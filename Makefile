@@ -7,6 +7,7 @@ DEMO := examples/problems/level2/linear_gelu.py
 .PHONY: demo test check build lint format types wheel clean
 
 demo: build
+	rm -rf runs/demo
 	$(BIN)/metalgen generate $(DEMO) --out runs/demo
 
 test: build
