@@ -42,6 +42,18 @@ settings.register_profile("explore", **PATIENT)
 settings.load_profile("same")
 
 
+@pytest.fixture(autouse=True)
+def _environment_of_its_own():
+    """Commands that run in this process set variables, which no other test must see."""
+    before = dict(os.environ)
+    yield
+    for name in (os.environ.keys() | before.keys()) - {"PYTEST_CURRENT_TEST"}:
+        if name not in before:
+            del os.environ[name]
+        elif os.environ.get(name) != before[name]:
+            os.environ[name] = before[name]
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--update-snapshots", action="store_true", help="Write what is rendered to tests/snapshots."

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import metalgen
+from metalgen.compiler import CompileOptions
 
 PREAMBLE = "#include <metal_stdlib>\nusing namespace metal;\n"
 KERNEL = "kernel void f(device float* o [[buffer(0)]], uint i [[thread_position_in_grid]])"
@@ -26,5 +27,7 @@ def test_it_computes_what_the_specification_says(source, expected):
     whole = source if "kernel void" in source else f"{KERNEL} {{\n{source}\n}}"
     out = torch.full((64,), -99.0)
     threads = 32 if len(expected) == 32 else 1
-    metalgen.compile_shader(PREAMBLE + whole).f(out, threads=threads, group_size=32)
+    options = CompileOptions(standard="metal4.0")  # one has a lambda
+    library = metalgen.compile_shader(PREAMBLE + whole, options=options)
+    library.f(out, threads=threads, group_size=32)
     torch.testing.assert_close(out[: len(expected)], torch.tensor(expected), rtol=1e-3, atol=1e-3)

@@ -42,7 +42,7 @@ _ROUNDS = {torch.float16: "round_half", torch.bfloat16: "round_bfloat"}
 
 def supported_operators() -> list[str]:
     """Names of every ATen operator that has a lowering."""
-    return sorted({*RULES, *LOWERINGS})
+    return sorted(name for name in {*RULES, *LOWERINGS} if "::" not in name)
 
 
 def lower(capture: Capture) -> list[Tensor]:
