@@ -88,7 +88,7 @@ def test_an_unknown_wish_is_refused(metallib, monkeypatch):
 
 # A script in which the translating process is stopped, so that what it was asked stays undone.
 PRELUDE = """
-    import os, signal, sys
+    import array, fcntl, os, signal, sys, termios, time
     import torch
     from metalgen import device, load_metallib
     from metalgen.errors import ToolchainError
@@ -103,7 +103,13 @@ PRELUDE = """
     device.settle()
     (translating,) = background().process_ids()
     os.kill(translating, signal.SIGSTOP)
+    os.waitpid(translating, os.WUNTRACED)
     launch("second")
+    (process,) = background()._processes
+    asked = array.array("i", [0])
+    while not asked[0]:  # the request lies in the pipe, since who should read it is stopped
+        time.sleep(0.01)
+        fcntl.ioctl(process._process.stdin, termios.FIONREAD, asked)
 """
 
 
