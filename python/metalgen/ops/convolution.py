@@ -55,7 +55,7 @@ def conv2d(
         *pair("conv2d", "padding", padding, 0),
         *pair("conv2d", "dilation", dilation, 1),
     ]
-    shape = _result_shape(x.shape, weight.shape, steps)
+    shape = result_shape(x.shape, weight.shape, steps)
     if min(shape[2:]) < 1:
         raise LaunchError(
             f"conv2d: expected an input as large as the kernel, found {tuple(x.shape[2:])} for "
@@ -85,14 +85,15 @@ def _check_channels(x: Tensor, weight: Tensor, groups: int) -> None:
         )
 
 
-def _result_shape(
-    x: Sequence[int], weight: Sequence[int], steps: Sequence[int]
-) -> tuple[int, int, int, int]:
-    def along(axis: int) -> int:
-        reach = steps[4 + axis] * (weight[2 + axis] - 1)
-        return (x[2 + axis] + 2 * steps[2 + axis] - reach - 1) // steps[axis] + 1
+def result_shape(x: Sequence[int], weight: Sequence[int], steps: Sequence[int]) -> tuple[int, ...]:
+    """A convolution's: `steps` has the strides of all axes, then their paddings and dilations."""
+    axes = len(steps) // 3
 
-    return x[0], weight[0], along(0), along(1)
+    def along(axis: int) -> int:
+        reach = steps[2 * axes + axis] * (weight[2 + axis] - 1)
+        return (x[2 + axis] + 2 * steps[axes + axis] - reach - 1) // steps[axis] + 1
+
+    return x[0], weight[0], *map(along, range(axes))
 
 
 @torch.library.custom_op("metalgen::conv2d", mutates_args=(), device_types=DEVICES)
@@ -105,7 +106,7 @@ def _conv2d(
     activation: int,
     residual: Tensor | None,
 ) -> Tensor:
-    result = x.new_empty(_result_shape(x.shape, weight.shape, steps))
+    result = x.new_empty(result_shape(x.shape, weight.shape, steps))
     if result.numel() == 0:
         return result
     own = [None if t is None else t.contiguous() for t in (bias, residual)]
@@ -189,7 +190,7 @@ def _(
     activation: int,
     residual: Tensor | None,
 ) -> Tensor:
-    return x.new_empty(_result_shape(x.shape, weight.shape, steps))
+    return x.new_empty(result_shape(x.shape, weight.shape, steps))
 
 
 def _formula(

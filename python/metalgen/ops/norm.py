@@ -76,18 +76,7 @@ def _run(operation: str, x: Tensor, parameters: tuple[Tensor | None, ...], eps: 
     result = torch.empty_like(x, memory_format=torch.contiguous_format)
     if result.numel() == 0:
         return result
-    columns = x.shape[-1]
-    given = zip(("has_weight", "has_bias"), parameters, strict=False)
-    kernel_for(operation, x)(
-        x.contiguous(),
-        *(None if p is None else p.contiguous() for p in parameters),
-        result,
-        columns,
-        eps,
-        threadgroups=(x.numel() // columns,),
-        group_size=(threads_for_row(x, columns),),
-        constants={name: parameter is not None for name, parameter in given},
-    )
+    _launch(operation, (x,), parameters, (result,), eps)
     return result
 
 
@@ -97,21 +86,31 @@ def _run_added(
     y, total = _empty_pair(x)
     if y.numel() == 0:
         return y, total
+    _launch(operation, (x, residual), parameters, (total, y), eps)
+    return y, total
+
+
+def _launch(
+    operation: str,
+    given: tuple[Tensor, ...],
+    parameters: tuple[Tensor | None, ...],
+    results: tuple[Tensor, ...],
+    eps: float,
+) -> None:
+    """A threadgroup for each row of what is given."""
+    x = given[0]
     columns = x.shape[-1]
-    given = zip(("has_weight", "has_bias"), parameters, strict=False)
+    present = zip(("has_weight", "has_bias"), parameters, strict=False)
     kernel_for(operation, x)(
-        x.contiguous(),
-        residual.contiguous(),
+        *(tensor.contiguous() for tensor in given),
         *(None if p is None else p.contiguous() for p in parameters),
-        total,
-        y,
+        *results,
         columns,
         eps,
         threadgroups=(x.numel() // columns,),
         group_size=(threads_for_row(x, columns),),
-        constants={name: parameter is not None for name, parameter in given},
+        constants={name: parameter is not None for name, parameter in present},
     )
-    return y, total
 
 
 def _empty_pair(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from metalgen.errors import LaunchError
 from metalgen.ops.activations import Activation, activation_number, apply_formula
 from metalgen.ops.arguments import DEVICES, check_row_parameter, check_shape, check_tensors
-from metalgen.ops.convolution import conv2d
+from metalgen.ops.convolution import conv2d, result_shape
 from metalgen.ops.gradients import differentiate
 from metalgen.ops.library import kernel_for
 from metalgen.ops.products import Following, multiply
@@ -83,7 +83,7 @@ def conv3d(
         *_triple("padding", padding, 0),
         *_triple("dilation", dilation, 1),
     ]
-    shape = _result_shape(x.shape, weight.shape, steps)
+    shape = result_shape(x.shape, weight.shape, steps)
     if min(shape[2:]) < 1:
         raise LaunchError(f"conv3d: expected an input as large as the kernel, found {x.shape[2:]}")
     check_row_parameter("conv3d", "bias", bias, weight.shape[0])
@@ -100,16 +100,6 @@ def _triple(name: str, given: int | Sequence[int], least: int) -> tuple[int, ...
     return values
 
 
-def _result_shape(
-    x: Sequence[int], weight: Sequence[int], steps: Sequence[int]
-) -> tuple[int, int, int, int, int]:
-    def along(axis: int) -> int:
-        reach = steps[6 + axis] * (weight[2 + axis] - 1)
-        return (x[2 + axis] + 2 * steps[3 + axis] - reach - 1) // steps[axis] + 1
-
-    return x[0], weight[0], along(0), along(1), along(2)
-
-
 @torch.library.custom_op("metalgen::conv3d", mutates_args=(), device_types=DEVICES)
 def _conv3d(
     x: Tensor,
@@ -120,7 +110,7 @@ def _conv3d(
     activation: int,
     residual: Tensor | None,
 ) -> Tensor:
-    result = x.new_empty(_result_shape(x.shape, weight.shape, steps))
+    result = x.new_empty(result_shape(x.shape, weight.shape, steps))
     if result.numel() == 0:
         return result
     own = [None if t is None else t.contiguous() for t in (bias, residual)]
@@ -184,7 +174,7 @@ def _(
     activation: int,
     residual: Tensor | None,
 ) -> Tensor:
-    return x.new_empty(_result_shape(x.shape, weight.shape, steps))
+    return x.new_empty(result_shape(x.shape, weight.shape, steps))
 
 
 def _formula(
