@@ -84,3 +84,22 @@ def test_a_launch_for_later_cannot_hold_them():
     kernel = metalgen.compile_shader("#include <metal_stdlib>\n" + ARGUMENTS).f
     with pytest.raises(LaunchError, match="argument buffers cannot wait"):
         kernel.launch(torch.zeros(4), [None, 0, None, [None, None], [1.0]], threads=4)
+
+
+def test_arrays_of_the_library_are_given_as_their_elements():
+    kernel = metalgen.compile_shader("""
+        #include <metal_stdlib>
+        using namespace metal;
+        struct Rows { array<device float*, 3> at; array<uint2, 2> steps; };
+        kernel void f(constant Rows& rows [[buffer(0)]], constant array<int, 3>& add [[buffer(1)]],
+                      uint i [[thread_position_in_grid]]) {
+          if (rows.at[i]) rows.at[i][0] = rows.steps[1].y + add[i];
+        }
+    """).f
+    first, last = torch.zeros(1), torch.zeros(1)
+    kernel([[first, None, last], [1, 2, 3, 4]], [10, 20, 30], threads=3)
+    assert (first.item(), last.item()) == (14, 34)
+    buffer = kernel.info.arguments[0]
+    assert buffer.is_argument_buffer
+    (elements,) = buffer.fields[1].fields
+    assert (elements.name, elements.type_name, elements.count) == ("__elems", "uint2", 2)

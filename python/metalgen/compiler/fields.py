@@ -137,9 +137,10 @@ def _fields(text: str, names: FieldNames) -> tuple[Field, ...]:
     if not template.endswith("field_list") or not arguments:
         return ()
     number, *described = arguments
+    called = ("__elems",) if int(number) < 0 else names[int(number)]  # metal::array's, as Apple's
     return tuple(
         _field(at, name, _template(member)[1], names)
-        for at, (name, member) in enumerate(zip(names[int(number)], described, strict=True))
+        for at, (name, member) in enumerate(zip(called, described, strict=True))
     )
 
 

@@ -13,6 +13,7 @@ from metalgen.air import Argument, Field
 from metalgen.errors import LaunchError
 from metalgen.library.value_types import Number, ValueType, value_type
 
+_ELEMENTS = "__elems"  # the one member of metal::array<T, N>, a struct of Metal's library
 _EVERY_DTYPE = frozenset(value for value in vars(torch).values() if isinstance(value, torch.dtype))
 
 
@@ -176,7 +177,9 @@ def _numbers(value: Any) -> Sequence[Number]:
 
 
 def _pack_struct(fields: Sequence[Field], value: object, size: int) -> bytes:
-    """A struct from its members in order, or by name."""
+    """A struct from its members in order, or by name; a metal::array from its elements."""
+    if [field.name for field in fields] == [_ELEMENTS]:
+        return _pack_member(fields[0], value)
     if isinstance(value, Mapping):
         values = _in_order(fields, value)
     elif isinstance(value, Sequence) and not isinstance(value, str):

@@ -5,6 +5,11 @@
 // In the place of `thread` on references that have to bind to temporaries.
 #define __metalgen_any_space
 
+namespace metal {
+template <class T, unsigned long N>
+struct array;
+}
+
 namespace __metalgen {
 
 // The type of a kernel in clang's words, "void (__global float *, metal::vec<unsigned int, 3>)".
@@ -148,6 +153,12 @@ struct fields_of<T, typename nothing<decltype(T::template __metalgen_fields<T>()
 template <class T, unsigned long Offset, class E = typename element<T>::type>
 using field_of =
     field<E, Offset, sizeof(E), element<T>::count, typename fields_of<typename bare<E>::type>::type>;
+
+// metal::array is a struct of Metal's library with one member, which has no class number.
+template <class T, unsigned long N>
+struct fields_of<::metal::array<T, N>> {
+  typedef field_list<-1, field_of<T[N], 0>> type;
+};
 
 template <class... Lists>
 struct list;
