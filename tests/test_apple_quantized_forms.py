@@ -220,7 +220,7 @@ def forms(mode: Mode, dtype: torch.dtype) -> list[Form]:
         found.append(
             (
                 f"qmv_quad_{stem}_d_128_batch_0",
-                "",  # our compiler takes `constant int&` for a reference to what may change
+                f"{mine}_qmv_quad{start}, 128, false>",
                 lambda: by_quads(mode, dtype, 128),
             )
         )

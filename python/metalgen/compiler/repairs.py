@@ -114,9 +114,12 @@ REPAIRS = (
         (
             re.compile(r"from 'const __constant [^']*' to '__constant [^']*\*"),
             re.compile(
-                r"cannot initialize a \S+ of type '__constant [^']*' with an \w+ of type "
-                r"'const __constant"
+                r"cannot initialize (?:a \S+|a member subobject|return object|an array element) of "
+                r"type '__constant [^']*' with an \w+ of type 'const __constant"
             ),
+            re.compile(r"argument \('const __constant [^']*'\) would lose const qualifier"),
+            re.compile(r"would make '__constant [^']*' equal 'const __constant"),
+            re.compile(r"^(?=.*'__constant [^']*').*'const __constant [^']*' discards qualifiers"),
             re.compile(r"reference of type '__constant [^']*' to value of type 'const __constant"),
         ),
         lambda text, _: add_const(text),
