@@ -9,6 +9,7 @@ from metalgen.chips.database import (
     recognise,
     sources,
 )
+from metalgen.chips.neural import predict_neural_engine
 from metalgen.chips.roofline import Estimate, Work, predict
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "all_chips",
     "find_chip",
     "predict",
+    "predict_neural_engine",
     "recognise",
     "sources",
 ]

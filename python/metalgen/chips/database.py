@@ -79,6 +79,7 @@ class _Model(_Frozen):
     slc_mib: Number | None
     neural_cores: Whole | None
     neural_tops: Number | None
+    neural_fp16_tops: Number | None = None
     watts: Number | None
     pj_per_flop: Number | None = None
     pj_per_byte: Number | None = None
@@ -108,6 +109,7 @@ class Rates(_Frozen):
     l2_nanoseconds: Number
     slc_nanoseconds: Number
     dram_nanoseconds: Number
+    neural_call_nanoseconds: Number  # of the Neural Engine, whatever it is to do
 
 
 class _File(_Frozen):
@@ -129,7 +131,8 @@ class Chip(_Frozen):
     fp32_per_cycle: Number
     slc_mib: Number | None
     neural_cores: Whole | None
-    neural_tops: Number | None
+    neural_tops: Number | None  # as published; newer ones count operations of 8 bits
+    neural_fp16_tops: Number | None  # as measured in half precision
     watts: Number | None  # of the GPU under load
     pj_per_flop: Number | None
     pj_per_byte: Number | None  # through the GPU's own memories
@@ -204,6 +207,7 @@ def _variant(model: _Model, family: Family, cores: int) -> Chip:
         slc_mib=model.slc_mib,
         neural_cores=model.neural_cores,
         neural_tops=model.neural_tops,
+        neural_fp16_tops=model.neural_fp16_tops,
         watts=model.watts,
         pj_per_flop=model.pj_per_flop,
         pj_per_byte=model.pj_per_byte,

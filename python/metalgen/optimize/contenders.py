@@ -9,6 +9,7 @@ import torch
 
 from metalgen.optimize.attention.flash import flash
 from metalgen.optimize.contender import Contender, Offer, RegionGraph, Source
+from metalgen.optimize.neural_engine import neural_engine
 from metalgen.optimize.passes import OF_REGIONS, rewrite_region
 from metalgen.optimize.recurrent.steps import steps
 from metalgen.optimize.region_plan import plan_region
@@ -34,7 +35,7 @@ def _is_folded(region: RegionGraph) -> bool:
     return is_half and rewrite_region(region, OF_REGIONS) is not region
 
 
-SOURCES: tuple[Source, ...] = (templates, flash, steps, strategies)
+SOURCES: tuple[Source, ...] = (templates, flash, steps, strategies, neural_engine)
 
 
 def offers(region: RegionGraph, sources: Iterable[Source] = SOURCES) -> Sequence[Offer]:

@@ -71,6 +71,14 @@ def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(order.index(axis) for axis in range(len(order)))
 
 
+def laid_out(output: Tensor, order: Order, is_in_order: bool = False) -> Tensor:
+    """A result as ATen lays it out; `is_in_order`: kernels wrote it as it lies in memory."""
+    if order is None:
+        return output
+    written = output if is_in_order else output.permute(order).contiguous()
+    return written.permute(inverse(order))
+
+
 def _permuted(region: RegionGraph, inputs: tuple[Order, ...], outputs: tuple[Order, ...]) -> Graph:
     graph = Graph()
     copies: dict[Node, Node] = {}

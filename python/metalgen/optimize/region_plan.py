@@ -13,8 +13,8 @@ from metalgen.chips import Chip, Estimate
 from metalgen.compiler import compile_source
 from metalgen.errors import UnsupportedError
 from metalgen.library import Library, load_metallib
-from metalgen.optimize.contender import MemoryOrder, Order, RegionGraph
-from metalgen.optimize.memory_order import inverse, order_of
+from metalgen.optimize.contender import MemoryOrder, RegionGraph
+from metalgen.optimize.memory_order import laid_out, order_of
 from metalgen.optimize.once import mark_once
 from metalgen.optimize.report import Stage
 from metalgen.plan import BoundPlan, CompiledPlan, LaunchPlan, compile_plan, kernels_of, parse_plan
@@ -88,7 +88,7 @@ class RegionPlan:
         named = {name: given[name] for name in self.compiled.names.inputs}
         outputs = bound.run(named).values()  # type: ignore[arg-type]
         return tuple(
-            _laid_out(output, order, self.is_permuted)
+            laid_out(output, order, self.is_permuted)
             for output, order in zip(outputs, self.orders.outputs, strict=True)
         )
 
@@ -149,11 +149,3 @@ def contender_of(
 def _unpermuted(region: RegionGraph) -> MemoryOrder:
     results = (order_of(node.meta["val"]) for node in region.outputs)
     return MemoryOrder((None,) * len(region.placeholders), tuple(results))
-
-
-def _laid_out(output: Tensor, order: Order, is_in_order: bool) -> Tensor:
-    """A result as ATen lays it out; `is_in_order`: kernels wrote it as it lies in memory."""
-    if order is None:
-        return output
-    written = output if is_in_order else output.permute(order).contiguous()
-    return written.permute(inverse(order))
