@@ -1,5 +1,5 @@
 """What only others' kernels have: functions that call themselves, argument buffers, copies between
-address spaces, tensor operations."""
+address spaces, vectors at any place, tensor operations."""
 
 from __future__ import annotations
 
@@ -115,6 +115,27 @@ def test_blocks_are_copied_from_two_address_spaces(strands, variant):
     buffers = {0: out, 1: np.array([5, 6, 7, 8], np.int32), 2: np.array([9, 10], np.int32)}
     Dispatcher(kernel, buffers).run((40, 1, 1), (32, 1, 1))
     assert out.tolist() == [5, 6, 9, 10] * 10
+
+
+@pytest.mark.parametrize("uniform", [False, True], ids=["lanes", "uniform"])
+def test_vectors_lie_where_scalars_may(strands, variant, uniform):
+    start = "i64 1" if uniform else "i64 %wide"
+    body = f"""
+      {AT}
+      %from = getelementptr i32, ptr addrspace(1) %x, {start}
+      %four = load <4 x i32>, ptr addrspace(1) %from, align 16
+      %more = add <4 x i32> %four, splat (i32 10)
+      %fifth = mul i64 %wide, 5
+      %to = getelementptr i32, ptr addrspace(1) %out, i64 %fifth
+      store <4 x i32> %more, ptr addrspace(1) %to, align 16
+      ret void
+    """
+    bitcode = assemble("f", [device("out", 0), device("x", 1), POSITION], body)
+    kernel = translate(bitcode, "f", strands=strands, variant=variant)
+    out, x = np.zeros((40, 5), np.int32), np.arange(50, dtype=np.int32)
+    Dispatcher(kernel, {0: out, 1: x}).run((40, 1, 1), (32, 1, 1))
+    first = np.full(40, 1) if uniform else np.arange(40)
+    assert out[:, :4].tolist() == (first[:, None] + np.arange(10, 14)).tolist()
 
 
 def test_tensor_operations_are_refused_by_their_name(strands):

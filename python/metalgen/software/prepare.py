@@ -44,6 +44,13 @@ _STRIDED_MATRIX = re.compile(
 )
 # What MetalPerformancePrimitives' templates call: products of cooperative tensors.
 _TENSOR_OPERATION = re.compile(r"@__tensorops_impl_")
+# Apple's GPUs load and store vectors wherever a scalar may lie, and kernels count on it: PyTorch's
+# move rows of any length as float4. On some hosts an access that claims 16 bytes faults.
+_WIDE_ALIGNMENT = re.compile(
+    r"^((?: *%\S+ = load|  store) [^\n]*ptr addrspace\(\d+\) [^\n]*, align )(?:16|32|64|128)\b|"
+    r"(ptr addrspace\(\d+\) (?:\w+ )*align )(?:16|32|64|128)\b",
+    re.MULTILINE,
+)
 # Calls that threads make together must keep their place in the control flow.
 _MEETING_DECLARATION = re.compile(
     r"^(declare [^\n]*@air\.(?:wg\.|simd|quad)[^\n#]*?)( #\d+)?$", re.MULTILINE
@@ -138,6 +145,7 @@ def _inlinable(text: str, kernel: str) -> str:
     text = attributes.sub(lambda m: _BLOCKING_ATTRIBUTES.sub("", m[0]), text)
     # Other threads write them: no pass may reason about what one thread stores there.
     text = _THREADGROUP_VARIABLE.sub(r"\1external \2\3", text)
+    text = _WIDE_ALIGNMENT.sub(lambda m: f"{m[1] or m[2]}8", text)
     text = _MEETING_DECLARATION.sub(r"\1 convergent\2", text)
     return _with_linkage(text, kernel)
 
