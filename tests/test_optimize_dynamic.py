@@ -170,6 +170,16 @@ def test_where_eager_is_chosen_calls_go_straight_to_the_model():
     same(fast, model, torch.randn(9, 16))
 
 
+def test_hooks_of_what_goes_straight_to_the_model_are_called():
+    model, x = nn.Linear(16, 8).eval(), torch.randn(4, 16)
+    fast = metalgen.optimize_for_metal(model, budget_s=0)
+    for _ in range(2):
+        same(fast, model, x)
+    fast.register_forward_hook(lambda module, inputs, result: -result)
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), -model(x))
+
+
 def test_a_model_moved_to_a_device_without_metal_runs_there_and_comes_back():
     model = mlp()
     fast = metalgen.optimize_for_metal(model, policy="metal")

@@ -8,9 +8,10 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.eval_frame import OptimizedModule
 
 from metalgen.optimize.backend import Backend
-from metalgen.optimize.front import Front
+from metalgen.optimize.front import Front, FrontedModule
 from metalgen.optimize.means import Means, Policy
 from metalgen.optimize.packs import Packs
 from metalgen.optimize.report import Report, Stage, check_stage
@@ -45,7 +46,8 @@ def _optimized(model: nn.Module, means: Means, dynamic: bool | None) -> nn.Modul
     backend = Backend(means)
     # torch.compile would not let the backend allow recurrent modules.
     compiled = torch._dynamo.optimize(backend, dynamic=dynamic)(model)
-    assert isinstance(compiled, nn.Module)
+    assert isinstance(compiled, OptimizedModule)
+    compiled.__class__ = FrontedModule
     vars(compiled)["metal_report"] = backend.report  # setattr would write to `model`
     vars(compiled)["forward"] = Front(model, compiled.forward, backend.report)
     return compiled
