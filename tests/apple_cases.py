@@ -58,10 +58,13 @@ class Launch:
 
 @dataclass(frozen=True)
 class Case:
-    """A kernel of Apple's: how our compiler instantiates it, and one launch."""
+    """A kernel of Apple's: how our compiler instantiates it, and one launch.
 
-    ours: str  # "template<arguments>"; empty where the source is not in the wheel
-    launch: Callable[[], Launch]
+    Kernels that only work one after the other have none: their test makes each from the last.
+    """
+
+    ours: str  # "template<arguments>", or the header's own kernel; empty: no source in the wheel
+    launch: Callable[[], Launch] | None = None
     same_bits: bool = True  # false where the compilers may order or fuse operations differently
 
 
@@ -72,6 +75,7 @@ class Family:
     headers: Sequence[str]
     cases: Mapping[str, Case]
     one_in: int = 4  # the share of the cases that are the fixed sample, tested by default
+    before: str = ""  # Metal to stand in front of the headers
     extra: str = ""  # Metal to stand between the headers and the instances
 
     def number(self, name: str) -> int:
@@ -80,19 +84,30 @@ class Family:
 
     def check(self, name: str) -> None:
         """Apple's kernel computes what is expected, and ours the same as Apple's."""
-        case = self.cases[name]
-        launch = case.launch()
-        results = run(apple(), name, launch)
+        launch = self.launch(name)
+        results = self.run_both(name, launch)
         for index, expected in launch.expected.items():
             assert_close(results[index], expected, launch.tolerance)
+
+    def run_both(self, name: str, launch: Launch) -> dict[int, Tensor]:
+        """What Apple's kernel writes, which ours must write too."""
+        case = self.cases[name]
+        results = run(apple(), name, launch)
         if case.ours:
             compare(
                 run(_ours(self, self.number(name)), name, launch), results, launch, case.same_bits
             )
+        return results
+
+    def launch(self, name: str) -> Launch:
+        """The launch of a kernel that has one of its own."""
+        make = self.cases[name].launch
+        assert make is not None, f"{name} is launched by a test of its own"
+        return make()
 
     def check_ours(self, name: str) -> None:
         """Our build computes what is expected: for kernels that MLX compiles when it needs them."""
-        launch = self.cases[name].launch()
+        launch = self.launch(name)
         results = run(_ours(self, self.number(name)), name, launch)
         for index, expected in launch.expected.items():
             assert_close(results[index], expected, launch.tolerance)
@@ -101,10 +116,14 @@ class Family:
 @functools.cache
 def _ours(family: Family, part: int) -> metalgen.Library:
     """Our compiler's build of one part of a family's kernels, from the same headers."""
-    lines = [*_PRELUDE, *(f'#include "{_KERNELS}/{header}"' for header in family.headers)]
+    lines = [
+        *_PRELUDE,
+        family.before,
+        *(f'#include "{_KERNELS}/{header}"' for header in family.headers),
+    ]
     lines.append(family.extra)
     chosen = list(family.cases.items())[part :: family.one_in]
-    lines += [f'instantiate("{name}", {case.ours})' for name, case in chosen if case.ours]
+    lines += [f'instantiate("{name}", {case.ours})' for name, case in chosen if "<" in case.ours]
     return metalgen.compile_shader(
         "\n".join(lines),
         include_dirs=[kernel_headers()],

@@ -169,6 +169,19 @@ def test_attention_of_many_queries_without_a_mask_in_memory(kind):
     assert_close(run(apple(), name, launch)[3], launch.expected[3], launch.tolerance)
 
 
+TWO_PASSES = Family(
+    ["utils.h", "sdpa_vector.h"],
+    {
+        f"sdpa_vector_2pass_{number}_{NAMES[dtype]}_{widths}": Case(
+            f"sdpa_vector_2pass_{number}<{METAL[dtype]}, {arguments}>"
+        )
+        for dtype in (torch.float32, torch.bfloat16)
+        for number, widths, arguments in ((1, "64_64", "64, 64"), (2, "64", "64"))
+    },
+    one_in=1,
+)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_attention_in_two_passes(dtype, kind):
@@ -192,12 +205,12 @@ def test_attention_in_two_passes(dtype, kind):
         constants={**flags(kind), "blocks": blocks},
     )
     name = f"{NAMES[dtype]}_{width}"
-    parts = run(apple(), f"sdpa_vector_2pass_1_{name}_{width}", first)
+    parts = TWO_PASSES.run_both(f"sdpa_vector_2pass_1_{name}_{width}", first)
     second = Launch(
         {0: parts[3], 1: parts[4], 2: parts[5], 4: blocks},
         {3: expected.to(dtype)},
         groups=(HEADS, QUERIES, 1),
         group_size=1024,
     )
-    result = run(apple(), f"sdpa_vector_2pass_2_{name}", second)[3]
+    result = TWO_PASSES.run_both(f"sdpa_vector_2pass_2_{name}", second)[3]
     assert_close(result, second.expected[3], TOLERANCE[dtype])

@@ -124,6 +124,20 @@ TOGETHER += [
 ]
 
 
+SHARED_KEYS = Family(
+    ["utils.h", "sdpa_vector.h"],
+    {
+        f"sdpa_vector_2pass_1_{form}": Case(
+            f"sdpa_vector_2pass_1_gqa<{METAL[dtype]}, {width}, {width}, 8, 8>"
+            if "gqa" in form
+            else f"sdpa_vector_2pass_1<{METAL[dtype]}, {width}, {width}, 1>"
+        )
+        for form, dtype, width, _ in TOGETHER
+    },
+    one_in=1,
+)
+
+
 @pytest.mark.parametrize(
     ("form", "dtype", "width", "group"),
     [
@@ -136,7 +150,7 @@ def test_attention_in_two_passes_of_heads_that_share_keys(form, dtype, width, gr
     launch = first_pass(dtype, width, group, keys=300, shared=2)
     if "tk1" in form:
         launch = replace(launch, constants={**flags(""), "blocks": BLOCKS})
-    parts = run(apple(), name, launch)
+    parts = SHARED_KEYS.run_both(name, launch)
     second = Launch(
         {0: parts[3], 1: parts[4], 2: parts[5], 4: BLOCKS},
         {3: torch.empty(2 * group, 1, width, dtype=dtype)},

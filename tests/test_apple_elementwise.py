@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from apple_cases import FLOATS, METAL, ROUNDING, Case, Family, Launch, kernels, listed, named
@@ -64,6 +65,14 @@ def unary(operation: str, dtype: torch.dtype, per_thread: int) -> Launch:
     return Launch({0: x, 2: COUNT}, {1: expected}, threads=threads, tolerance=tolerance)
 
 
+def unary_in_rows(operation: str, dtype: torch.dtype, per_thread: int) -> Launch:
+    """The form for more threads than one dimension of the grid holds."""
+    launch = unary(operation, dtype, per_thread)
+    rows = 3
+    threads = (math.ceil(COUNT / per_thread / rows), rows)
+    return replace(launch, threads=threads, group_size=(8, 2))
+
+
 def strided_unary(operation: str, dtype: torch.dtype, per_thread: int) -> Launch:
     base = unary_input(operation, dtype, 7, 3, 2)
     x = base.permute(1, 2, 0)[:, :, None].expand(3, 2, 5, 7)
@@ -90,6 +99,7 @@ def unary_cases() -> dict[str, Case]:
     def with_form(op: str, dtype: torch.dtype) -> None:
         n = PER_THREAD[dtype]
         add("vn", "unary_v", op, dtype, "", lambda: unary(op, dtype, n))
+        add("v2", "unary_v2", op, dtype, "", lambda: unary_in_rows(op, dtype, n))
         add("gn1", "unary_g", op, dtype, ", 1, int", lambda: strided_unary(op, dtype, 1))
         add("gn4large", "unary_g", op, dtype, ", 4", lambda: strided_unary(op, dtype, 4))
 

@@ -236,7 +236,11 @@ CASES: dict[str, tuple[str, str, Callable[[], Launch]]] = {
         "bluestein_fft<4096, float2, float2>",
         bluestein_by_table,
     ),
-    "twiddles": ("generate_bluestein_twiddles", "", made_twiddles),
+    "twiddles": (
+        "generate_bluestein_twiddles",
+        "generate_bluestein_twiddles",
+        made_twiddles,
+    ),
 }
 SAMPLE = "rader float2 ", "to real 60"
 

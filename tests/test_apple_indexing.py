@@ -53,7 +53,70 @@ def by_mask(dtype: torch.dtype, contiguous: bool) -> Launch:
     return Launch(given, {3: expected}, threads=60, group_size=32, held={3: held})
 
 
+def from_the_front(dtype: torch.dtype, per_thread: int) -> Launch:
+    """Whole rows, whose places may be counted from the end."""
+    x = torch.randn(9, 10).to(dtype)
+    places = torch.tensor([3, -1, 0, 8, 3], dtype=torch.int32)
+    return Launch(
+        {0: x, 1: places, 3: 10, 4: 9},
+        {2: x[places.long()]},
+        threads=(-(-10 // per_thread), 5),
+        group_size=(2, 5),
+    )
+
+
+def into_a_slice(dtype: torch.dtype, operation: str, scalar: bool) -> Launch:
+    """Rows 1 and 2, columns 3 to 6 of each, of what the output holds before."""
+    held = (torch.randn(4, 9) * 10).round().to(dtype)
+    updates = (torch.randn(1 if scalar else 8) * 10).round().to(dtype)
+    expected = held.clone()
+    part = expected[1:3, 3:7]
+    more = updates if scalar else updates.reshape(2, 4)
+    part.copy_(part + more if operation == "Sum" else torch.maximum(part, more))
+    return Launch(
+        {
+            0: updates,
+            2: listed((2, 4), torch.int32),
+            3: listed((0, 0) if scalar else (4, 1)),
+            4: 2,
+            5: 8,
+            6: listed((9, 1)),
+            7: 9 + 3,
+        },
+        {1: expected},
+        threads=(2, 2, 1),
+        group_size=(2, 2, 1),
+        held={1: held},
+    )
+
+
 FAMILIES = {
+    "gather_front": Family(
+        ["utils.h", "indexing/gather_front.h"],
+        {
+            f"gather_front_{named(dtype)}_{per_thread}": Case(
+                f"gather_front<{METAL[dtype]}, int, int, {per_thread}>",
+                lambda d=dtype, n=per_thread: from_the_front(d, n),
+            )
+            for dtype in FLOATS
+            for per_thread in (1, 4)
+        },
+        one_in=6,
+    ),
+    "slice_update": Family(
+        ["utils.h", "atomic.h", "reduction/ops.h", "indexing/scatter.h"],
+        {
+            f"slice_update_{operation}_{named(dtype)}_{scalar}": Case(
+                f"slice_update_op_impl<{METAL[dtype]}, int, {operation}<{METAL[dtype]}>, "
+                f"false, false, {str(scalar).lower()}, 2, 2>",
+                lambda d=dtype, o=operation, s=scalar: into_a_slice(d, o, s),
+            )
+            for dtype in (*FLOATS, torch.int32)
+            for operation in ("Sum", "Max")
+            for scalar in (False, True)
+        },
+        one_in=8,
+    ),
     "scatter_axis": Family(
         ["utils.h", "atomic.h", "reduction/ops.h", "indexing/scatter_axis.h"],
         {
@@ -84,5 +147,5 @@ FAMILIES = {
 
 
 @kernels(FAMILIES)
-def test_our_build_scatters_as_pytorch_does(family, kernel):
+def test_our_build_gathers_and_scatters_as_pytorch_does(family, kernel):
     FAMILIES[family].check_ours(kernel)

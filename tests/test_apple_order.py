@@ -10,11 +10,9 @@ from apple_cases import (
     Case,
     Family,
     Launch,
-    apple,
     kernels,
     listed,
     named,
-    run,
 )
 from torch import Tensor
 
@@ -97,7 +95,26 @@ def test_apples_kernel_orders_as_pytorch_does_and_ours_the_same(family, kernel):
     FAMILIES[family].check(kernel)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+def in_pieces() -> Family:
+    """The kernels that sort blocks of a row, find where pieces of them meet, and merge those."""
+    cases = {}
+    for dtype in PIECES:
+        threads = 256 if dtype.itemsize == 8 else 512
+        for form, template in (
+            ("sort", "mb_block_sort"),
+            ("partition", "mb_block_partition"),
+            ("merge", "mb_block_merge"),
+        ):
+            name = f"{form}_mbsort_{named(dtype)}_uint32_bn{threads}_tn4"
+            cases[name] = Case(f"{template}<{METAL[dtype]}, uint, true, {threads}, 4>")
+    return Family(["utils.h", "sort.h"], cases, one_in=1)
+
+
+PIECES = (torch.float32, torch.bfloat16, torch.int64)
+IN_PIECES = in_pieces()
+
+
+@pytest.mark.parametrize("dtype", PIECES)
 def test_rows_longer_than_a_block_are_sorted_in_pieces_and_merged(dtype):
     threads = 256 if dtype.itemsize == 8 else 512
     blocks, rows = 3, 2
@@ -108,16 +125,16 @@ def test_rows_longer_than_a_block_are_sorted_in_pieces_and_merged(dtype):
     values, places = torch.empty_like(x), torch.empty(rows, size, dtype=torch.uint32)
     given = {0: x, 3: size, 4: 1, 5: 1, 6: listed([rows], torch.int32), 7: listed([size])}
     launch = Launch(given, {1: values, 2: places}, groups=(blocks, rows), group_size=threads)
-    pieces = run(apple(), f"sort_mbsort_{kinds}", launch)
+    pieces = IN_PIECES.run_both(f"sort_mbsort_{kinds}", launch)
     tiles = 2
     while tiles // 2 < blocks:
         given = {1: pieces[1], 2: pieces[2], 3: size, 4: tiles, 5: blocks}
         bounds = torch.empty(rows, blocks + 1, dtype=torch.uint32)
         launch = Launch(given, {0: bounds}, groups=(1, rows), group_size=blocks + 1)
-        parts = run(apple(), f"partition_mbsort_{kinds}", launch)[0]
+        parts = IN_PIECES.run_both(f"partition_mbsort_{kinds}", launch)[0]
         given = {0: parts, 1: pieces[1], 2: pieces[2], 5: size, 6: tiles, 7: blocks}
         launch = Launch(given, {3: values, 4: places}, groups=(blocks, rows), group_size=threads)
-        merged = run(apple(), f"merge_mbsort_{kinds}", launch)
+        merged = IN_PIECES.run_both(f"merge_mbsort_{kinds}", launch)
         pieces = {1: merged[3], 2: merged[4]}
         tiles *= 2
     assert torch.equal(pieces[1], x.sort(-1).values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import struct
 
-import pytest
 import torch
 from apple_cases import (
     FLOATS,
@@ -246,18 +245,47 @@ def test_our_build_of_masked_products_multiplies_as_pytorch_does(family, kernel)
     MASKED.check_ours(kernel)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_parts_of_a_product_are_added_up(dtype):
-    parts = torch.randn(3, 20, 30)
-    launch = Launch(
-        {0: parts, 2: 3, 3: 600, 4: 30},
-        {1: parts.sum(0).to(dtype)},
+def parts_of_a_product(dtype: torch.dtype, scaled: bool) -> Launch:
+    parts, addend = torch.randn(3, 20, 30), torch.randn(20, 30).to(dtype)
+    total = parts.sum(0)
+    scales = {5: addend, 6: 30, 7: 1, 8: 0.5, 9: 2.0} if scaled else {}
+    return Launch(
+        {0: parts, 2: 3, 3: 600, 4: 30, **scales},
+        {1: (0.5 * total + 2 * addend.float() if scaled else total).to(dtype)},
         threads=(30, 20),
         group_size=(8, 4),
         tolerance=TOLERANCE[dtype],
     )
-    result = run(apple(), f"steel_gemm_splitk_accum_{named(dtype)}_float32", launch)
-    assert_close(result[1], launch.expected[1], launch.tolerance)
+
+
+PARTS = Family(
+    [*STEEL, "steel/gemm/kernels/steel_gemm_splitk.h"],
+    {
+        f"steel_gemm_splitk_accum_{named(dtype)}_float32{'_axbpy' * scaled}": Case(
+            f"gemm_splitk_accum{'_axpby' * scaled}<float, {METAL[dtype]}>",
+            lambda d=dtype, s=scaled: parts_of_a_product(d, s),
+        )
+        for dtype in FLOATS
+        for scaled in (False, True)
+    },
+    one_in=3,
+)
+
+
+@kernels({"parts": PARTS})
+def test_parts_of_a_product_are_added_up_and_ours_the_same(family, kernel):
+    PARTS.check(kernel)
+
+
+EXPERTS = Family(
+    [*STEEL, "steel/gemm/kernels/steel_gemm_gather.h"],
+    {
+        "steel_gather_mm_rhs_nn_float32_float32_bm16_bn64_bk16_wm1_wn2": Case(
+            "gather_mm_rhs<float, 16, 64, 16, 1, 2, false, false, float>"
+        )
+    },
+    one_in=1,
+)
 
 
 def test_rows_are_multiplied_by_their_experts_matrix():
@@ -286,4 +314,4 @@ def test_rows_are_multiplied_by_their_experts_matrix():
         tolerance=1e-4,
     )
     name = "steel_gather_mm_rhs_nn_float32_float32_bm16_bn64_bk16_wm1_wn2"
-    assert_close(run(apple(), name, launch)[3], launch.expected[3], launch.tolerance)
+    assert_close(EXPERTS.run_both(name, launch)[3], launch.expected[3], launch.tolerance)

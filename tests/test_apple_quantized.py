@@ -119,7 +119,7 @@ def matrix(mode: Mode, dtype: torch.dtype, form: str) -> Launch:
 def gathered(mode: Mode, dtype: torch.dtype, form: str) -> Launch:
     """One of four matrices for each of three batches of x."""
     m, n, k = (35, 128, 128) if "qmm" in form else (1, 128, 512)
-    transposed = form in ("qmv", "qmm_t")
+    transposed = form.startswith("qmv") or form == "qmm_t"
     weights = quantised(mode, dtype, 4, *((n, k) if transposed else (k, n)))
     x = inputs(dtype, mode, 2, m, k)
     of_x, of_weights = listed([1, 0, 1], torch.int32), listed([3, 0, 2], torch.int32)
@@ -244,7 +244,7 @@ def described(mode: Mode, dtype: torch.dtype, form: str) -> tuple[str, str, obje
 
 
 PRODUCTS = ["qmv", "qmv_edge", "qvm", "qmm_t", "qmm_n", "dequantize"]
-GATHERS = ["gather qmv", "gather qvm", "gather qmm_t", "gather qmm_n"]
+GATHERS = ["gather qmv_fast", "gather qmv", "gather qvm", "gather qmm_t", "gather qmm_n"]
 HEADERS = ["utils.h", "steel/gemm/gemm.h", "quantized_utils.h"]
 FAMILIES = {
     "affine": Family(

@@ -116,6 +116,26 @@ def batched(mode: Mode, dtype: torch.dtype) -> Launch:
     )
 
 
+def by_experts(mode: Mode, dtype: torch.dtype, transposed: bool) -> Launch:
+    """Rows in the order of the experts whose matrix each is multiplied by; one has none."""
+    m, n, k, experts = 40, 70, 128, 3
+    n = n if transposed else 128
+    weights = quantised(mode, dtype, experts, *((n, k) if transposed else (k, n)))
+    x = inputs(dtype, mode, m, k)
+    of_rows = torch.tensor([0] * 13 + [2] * 27)
+    seen = weights.values[of_rows]
+    seen = seen.mT if transposed else seen
+    held = {index + 1: buffer for index, buffer in weights.buffers().items()}
+    return Launch(
+        {0: x, **held, 4: listed([0, 13, 13], torch.int32), 6: m, 7: n, 8: k, 9: experts},
+        {5: (x.float()[:, None] @ seen)[:, 0].to(dtype)},
+        groups=(-(-n // 32), -(-m // 16) + experts, 1),
+        group_size=(32, 2, 1),
+        constants={"align_N": n % 32 == 0, "align_K": True},
+        tolerance=TOLERANCE[dtype],
+    )
+
+
 def globally_scaled(mode: Mode, dtype: torch.dtype) -> Launch:
     m, n, k = 2, 24, 512
     weights = quantised(mode, dtype, n, k)
@@ -215,6 +235,14 @@ def forms(mode: Mode, dtype: torch.dtype) -> list[Form]:
             f"{mine}_qmv_fast{start}, true>",
             lambda: batched(mode, dtype),
         ),
+    ]
+    found += [
+        (
+            f"gather_qmm_rhs_{letters}_{stem}_bm_16_bn_32_bk_32_wm_1_wn_2",
+            f"{mine}_gather_qmm_rhs{start}, 16, 32, 32, 1, 2, {str(transposed).lower()}>",
+            lambda t=transposed: by_experts(mode, dtype, t),
+        )
+        for letters, transposed in (("nt", True), ("nn", False))
     ]
     if mode.bits in (2, 4, 8) and mode.name != "mxfp8":
         found.append(

@@ -59,6 +59,31 @@ def hadamard(dtype: torch.dtype) -> Launch:
     )
 
 
+# The part that is no power of two, which MLX writes for its size: here of three numbers, with any
+# matrix.
+OF_THREE = """
+METAL_FUNC void hadamard_radix_m(thread float* x) {
+  const float a = x[0], b = x[1], c = x[2];
+  x[0] = a + b + c;
+  x[1] = a - b + c;
+  x[2] = a + b - c;
+}
+"""
+
+
+def hadamard_of_three(dtype: torch.dtype) -> Launch:
+    x = torch.randn(2, 3, 16).to(dtype)
+    matrix = torch.tensor([[1.0, 1, 1], [1, -1, 1], [1, 1, -1]])
+    tolerance = {torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 1e-1}[dtype]
+    return Launch(
+        {0: x, 2: 0.5},
+        {1: (matrix @ x.float() / 2).to(dtype)},
+        threads=(2, 8, 1),
+        group_size=(2, 8, 1),
+        tolerance=tolerance,
+    )
+
+
 # MLX writes these kernels around functions of its headers, for the numbers of indices it needs.
 GATHER = """
 template <typename T, typename IdxT>
@@ -183,6 +208,16 @@ MADE_HERE = {
             )
             for dtype in FLOATS
         },
+    ),
+    "hadamard of three": Family(
+        ["utils.h", "hadamard.h"],
+        {
+            f"hadamard_m_{named(dtype)}": Case(
+                f"hadamard_m<{METAL[dtype]}, 16, 3, 2>", lambda d=dtype: hadamard_of_three(d)
+            )
+            for dtype in FLOATS
+        },
+        before=OF_THREE,
     ),
     "gather": Family(
         ["utils.h", "indexing/gather.h"],

@@ -148,6 +148,35 @@ def gemv_wide(dtype: torch.dtype) -> Launch:
     )
 
 
+def gemv_wide_gathered(dtype: torch.dtype) -> Launch:
+    """Seven vectors of each of three batches, times one of four matrices."""
+    inputs, outputs, vectors = 256, 70, 7
+    matrices, given = some(dtype, 4, outputs, inputs), some(dtype, 3, vectors, inputs)
+    of_vector, of_matrix = listed([2, 0, 1], torch.int32), listed([3, 3, 0], torch.int32)
+    numbers = {4: inputs, 5: outputs, 6: vectors, 7: inputs, 8: inputs}
+    batches = {
+        11: 1,
+        12: listed([3], torch.int32),
+        13: listed([1, 1]),
+        14: 1,
+        15: listed([3], torch.int32),
+        16: listed([vectors * inputs]),
+        17: 1,
+        18: listed([4], torch.int32),
+        19: listed([outputs * inputs]),
+        20: of_vector,
+        21: of_matrix,
+    }
+    return Launch(
+        {0: matrices, 1: given, 2: given, **numbers, **batches},
+        {3: product(given[of_vector.long()], matrices[of_matrix.long()].mT)},
+        groups=(2, -(-outputs // 4), 3),
+        group_size=(32, 2, 1),
+        constants={"gemv_wide_do_axpby": False},
+        tolerance=TOLERANCE[dtype],
+    )
+
+
 def vector_cases() -> dict[str, Case]:
     cases = {}
     for dtype in FLOATS:
@@ -174,6 +203,9 @@ def vector_cases() -> dict[str, Case]:
         if dtype != torch.float32:
             cases[f"gemv_wide_{name}_nv4_kl16"] = Case(
                 f"gemv_wide<{type_}, 4, 16>", lambda d=dtype: gemv_wide(d)
+            )
+            cases[f"gemv_wide_gather_{name}_nv4_kl16"] = Case(
+                f"gemv_wide_gather<{type_}, 4, 16>", lambda d=dtype: gemv_wide_gathered(d)
             )
     return cases
 
