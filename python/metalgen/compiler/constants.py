@@ -62,6 +62,8 @@ def _declares_pointer(source: Source, at: int) -> bool:
     while at < len(source.tokens) and source.tokens[at].text not in ("=", ";", "{", ")"):
         if source.tokens[at].text in ("*", "&"):
             return True
+        if source.tokens[at].text == "(" and source.tokens[at + 1].text in ("*", "&"):
+            return True  # `constant T (&x)[n]`
         at = source.pairs.get(at, at) + 1
     return False
 
