@@ -53,6 +53,12 @@ def apply_formula(x: Tensor, number: int) -> Tensor:
     return x if number == 0 else FORMULAS[ACTIVATIONS[number - 1]](x)
 
 
+def following_formula(y: Tensor, number: int, residual: Tensor | None) -> Tensor:
+    """activation(y) + residual, in PyTorch."""
+    y = apply_formula(y, number)
+    return y if residual is None else y + residual
+
+
 def activation(x: Tensor, name: Activation) -> Tensor:
     """The activation `name` of each element, in x's shape and, where x is dense, its layout.
 

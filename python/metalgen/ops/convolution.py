@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metalgen.errors import LaunchError
-from metalgen.ops.activations import Activation, activation_number, apply_formula
+from metalgen.ops.activations import Activation, activation_number, following_formula
 from metalgen.ops.arguments import DEVICES, check_row_parameter, check_shape, check_tensors, pair
 from metalgen.ops.gradients import differentiate
 from metalgen.ops.library import ceil_div, kernel_for, kernel_of
@@ -109,8 +109,7 @@ def _conv2d(
     result = x.new_empty(result_shape(x.shape, weight.shape, steps))
     if result.numel() == 0:
         return result
-    own = [None if t is None else t.contiguous() for t in (bias, residual)]
-    following = Following(own[0], 0, own[1], activation)
+    following = Following.of_rows(bias, residual, activation)
     outputs, channels = weight.shape[0] // groups, weight.shape[1]
     if list(weight.shape[2:]) == [1, 1] and steps[:4] == [1, 1, 0, 0] and groups == 1:
         left = weight.reshape(outputs, channels)
@@ -180,20 +179,14 @@ def _run_direct(
     )
 
 
-@_conv2d.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    steps: list[int],
-    groups: int,
-    activation: int,
-    residual: Tensor | None,
+def result_like(
+    x: Tensor, weight: Tensor, bias: Tensor | None, steps: list[int], *rest: object
 ) -> Tensor:
+    """What a convolution over planes or volumes writes, without values."""
     return x.new_empty(result_shape(x.shape, weight.shape, steps))
 
 
-def _formula(
+def formula(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -202,10 +195,13 @@ def _formula(
     activation: int,
     residual: Tensor | None,
 ) -> Tensor:
-    stride, padding, dilation = steps[:2], steps[2:4], steps[4:]
-    y = functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
-    y = apply_formula(y, activation)
-    return y if residual is None else y + residual
+    """PyTorch's, for convolutions over planes and volumes."""
+    axes = len(steps) // 3
+    convolve = {2: functional.conv2d, 3: functional.conv3d}[axes]
+    stride, padding, dilation = (steps[i : i + axes] for i in range(0, 3 * axes, axes))
+    y = convolve(x, weight, bias, stride, padding, dilation, groups)
+    return following_formula(y, activation, residual)
 
 
-differentiate(_conv2d, _formula)
+_conv2d.register_fake(result_like)
+differentiate(_conv2d, formula)

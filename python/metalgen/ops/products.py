@@ -26,6 +26,12 @@ class Following:
     residual: Tensor | None = None  # contiguous, of the result's shape
     activation: int = 0
 
+    @classmethod
+    def of_rows(cls, bias: Tensor | None, residual: Tensor | None, activation: int) -> Following:
+        """With an entry of `bias` for each row, a convolution's channel; copied where strided."""
+        own = [None if tensor is None else tensor.contiguous() for tensor in (bias, residual)]
+        return cls(own[0], 0, own[1], activation)
+
     @property
     def flags(self) -> dict[str | int, int | float | bool]:
         """The function constants that say what there is."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metalgen.errors import LaunchError
-from metalgen.ops.activations import Activation, activation_number, apply_formula
+from metalgen.ops.activations import Activation, activation_number, following_formula
 from metalgen.ops.arguments import (
     DEVICES,
     check_dtype,
@@ -194,8 +194,7 @@ def _formula(
     residual: Tensor | None,
 ) -> Tensor:
     y = functional.linear(x, _dequantize(packed, scales, offsets, bits), bias)
-    y = apply_formula(y, activation)
-    return y if residual is None else y + residual
+    return following_formula(y, activation, residual)
 
 
 differentiate(_quantized_linear, _formula)

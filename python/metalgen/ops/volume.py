@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from metalgen.errors import LaunchError
-from metalgen.ops.activations import Activation, activation_number, apply_formula
+from metalgen.ops.activations import Activation, activation_number
 from metalgen.ops.arguments import DEVICES, check_row_parameter, check_shape, check_tensors
-from metalgen.ops.convolution import conv2d, result_shape
+from metalgen.ops.convolution import conv2d, formula, result_like, result_shape
 from metalgen.ops.gradients import differentiate
 from metalgen.ops.library import kernel_for
 from metalgen.ops.products import Following, multiply
@@ -113,8 +112,7 @@ def _conv3d(
     result = x.new_empty(result_shape(x.shape, weight.shape, steps))
     if result.numel() == 0:
         return result
-    own = [None if t is None else t.contiguous() for t in (bias, residual)]
-    following = Following(own[0], 0, own[1], activation)
+    following = Following.of_rows(bias, residual, activation)
     run = _run_product if groups == 1 else _run_direct
     run(x.contiguous(), weight.contiguous(), result, (steps, groups), following)
     return result
@@ -164,32 +162,5 @@ def _run_direct(
     )
 
 
-@_conv3d.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    steps: list[int],
-    groups: int,
-    activation: int,
-    residual: Tensor | None,
-) -> Tensor:
-    return x.new_empty(result_shape(x.shape, weight.shape, steps))
-
-
-def _formula(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    steps: list[int],
-    groups: int,
-    activation: int,
-    residual: Tensor | None,
-) -> Tensor:
-    stride, padding, dilation = steps[:3], steps[3:6], steps[6:]
-    y = functional.conv3d(x, weight, bias, stride, padding, dilation, groups)
-    y = apply_formula(y, activation)
-    return y if residual is None else y + residual
-
-
-differentiate(_conv3d, _formula)
+_conv3d.register_fake(result_like)
+differentiate(_conv3d, formula)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from metalgen.errors import LaunchError
-from metalgen.ops.activations import Activation, activation_number, apply_formula
+from metalgen.ops.activations import Activation, activation_number, following_formula
 from metalgen.ops.arguments import DEVICES, check_row_parameter, check_shape, check_tensors, pair
 from metalgen.ops.gradients import differentiate
 from metalgen.ops.library import ceil_div, kernel_of
@@ -66,8 +66,7 @@ def _winograd(
 ) -> Tensor:
     result = x.new_empty(_result_shape(x, weight, pads))
     if result.numel() > 0:
-        own = [None if t is None else t.contiguous() for t in (bias, residual)]
-        following = Following(own[0], 0, own[1], activation)
+        following = Following.of_rows(bias, residual, activation)
         _run(x.contiguous(), weight.contiguous(), result, pads, following)
     return result
 
@@ -104,14 +103,7 @@ def _run(x: Tensor, weight: Tensor, result: Tensor, pads: list[int], following: 
 
 
 @_winograd.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    pads: list[int],
-    activation: int,
-    residual: Tensor | None,
-) -> Tensor:
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int], *rest: object) -> Tensor:
     return x.new_empty(_result_shape(x, weight, pads))
 
 
@@ -123,8 +115,8 @@ def _formula(
     activation: int,
     residual: Tensor | None,
 ) -> Tensor:
-    y = apply_formula(functional.conv2d(x, weight, bias, padding=pads), activation)
-    return y if residual is None else y + residual
+    y = functional.conv2d(x, weight, bias, padding=pads)
+    return following_formula(y, activation, residual)
 
 
 differentiate(_winograd, _formula)
