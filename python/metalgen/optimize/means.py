@@ -17,7 +17,7 @@ from metalgen.chips import Chip, find_chip
 from metalgen.errors import UnsupportedError
 from metalgen.kept_times import KeptTimes, opened
 from metalgen.optimize.budget import Budget
-from metalgen.optimize.energy import EnergyMeter, energy_meter
+from metalgen.optimize.meters import EnergyMeter, energy_meter
 from metalgen.optimize.packs import PackKernels, Packs
 from metalgen.optimize.report import Report, Stage
 
@@ -67,8 +67,9 @@ class Means:
         meter = energy_meter() if policy == "energy" and known is None else None
         if policy == "energy" and known is None and meter is None:
             raise UnsupportedError(
-                "not supported: energy cannot be measured here (that needs an Apple GPU and "
-                "pip install 'metalgen[apple]'); give chip=, such as 'M3 Max', to predict it"
+                "not supported: energy cannot be measured here (that needs pip install "
+                "'metalgen[energy]' on a Mac or beside an NVIDIA GPU, or the right to read "
+                "/sys/class/powercap); give chip=, such as 'M3 Max', to predict it"
             )
         if policy == "energy" and known is not None and not known.has_known_power:
             raise UnsupportedError(

@@ -12,9 +12,10 @@ from torch import Tensor
 from metalgen.errors import MetalgenError
 from metalgen.kept_times import Time
 from metalgen.optimize.choices import digest, is_faster, place_of
-from metalgen.optimize.energy import EnergyMeter, joules_of
+from metalgen.optimize.energy import joules_of
 from metalgen.optimize.graph_pass import settling
 from metalgen.optimize.means import Means, kept_choices
+from metalgen.optimize.meters import EnergyMeter
 from metalgen.optimize.race import race
 from metalgen.optimize.region import MOST_CLASSES
 from metalgen.optimize.report import GraphClass, GraphReport, How
