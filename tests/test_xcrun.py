@@ -84,6 +84,19 @@ def test_fast_maths_is_the_default_as_it_is_apples(xcrun):
     assert "-ffast-math" in calls.read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (CompileOptions(math="relaxed"), "relaxed -fmetal-math-fp32-functions=fast"),
+        (CompileOptions(functions="precise"), "fast -fmetal-math-fp32-functions=precise"),
+    ],
+)
+def test_what_only_newer_compilers_know_is_said_in_their_words(xcrun, options, expected):
+    calls = xcrun(RECORD)
+    XcrunToolchain().compile(source(), options)
+    assert f"-fmetal-math-mode={expected}" in calls.read_text()
+
+
 def test_objects_are_linked_in_their_order(xcrun):
     xcrun(RECORD)
     assert XcrunToolchain().link([b"one ", b"two"]) == b"one two"

@@ -43,9 +43,21 @@ def build(
         typer.Option("-std", "--std", help="The version of the Metal language."),
     ] = "metal3.2",
     math: Annotated[
-        Literal["fast", "safe"],
-        typer.Option(help="safe keeps NaN, infinities and the order of operations."),
+        Literal["fast", "relaxed", "safe"],
+        typer.Option(
+            "--math",
+            "-fmetal-math-mode",
+            help="relaxed keeps NaN and infinities, safe the order of operations too.",
+        ),
     ] = "fast",
+    functions: Annotated[
+        Literal["fast", "precise"] | None,
+        typer.Option(
+            "--math-functions",
+            "-fmetal-math-fp32-functions",
+            help="The forms of exp and its like; precise is what safe maths has.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON on stdout.")] = False,
 ) -> None:
     """Compile Metal sources to one metallib.
@@ -55,7 +67,7 @@ def build(
     """
     from metalgen.compiler import CompileOptions
 
-    options = CompileOptions(math=math, standard=standard)
+    options = CompileOptions(math=math, standard=standard, functions=functions)
     macros = dict(_macro(define) for define in defines or ())
     started = time.perf_counter()
     warnings: list[str] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from metalgen.compiler.build import compile_files
-from metalgen.compiler.options import CompileOptions, Standard
+from metalgen.compiler.options import CompileOptions, MathMode, Standard
 from metalgen.compiler.selection import select_toolchain
 from metalgen.errors import MetalgenError
 from metalgen.files import write_whole
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("-o", dest="output", required=True, type=Path)
     parser.add_argument("-I", dest="include_dirs", action="append", default=[], type=Path)
     parser.add_argument("--standard", choices=get_args(Standard), default=CompileOptions().standard)
-    parser.add_argument("--math", choices=("fast", "safe"), default=CompileOptions().math)
+    parser.add_argument("--math", choices=get_args(MathMode), default=CompileOptions().math)
     parser.add_argument(
         "--signed", action="store_true", help="say in a .json beside it who made it"
     )

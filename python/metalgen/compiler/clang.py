@@ -15,6 +15,7 @@ from metalgen.compiler.foreign import drop_coherence, rename_address_spaces
 from metalgen.compiler.headers import HeaderArguments, header_arguments, text_arguments
 from metalgen.compiler.includes import check_directives, check_files
 from metalgen.compiler.options import CompileOptions
+from metalgen.compiler.pragmas import SAFE_SECTION
 from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
 from metalgen.compiler.repairs import REPAIRS, find_repair
 from metalgen.compiler.rewrite import Translation, rewrite
@@ -70,8 +71,9 @@ _FAST_MATH = [
     "-freciprocal-math",
     "-fapprox-func",
     "-ffp-contract=fast",
-    "-D__FAST_MATH__=1",
 ]
+# No pragma says these: what has sections of safe maths does without them everywhere.
+_SIGNED_ZEROS = ["-fsigned-zeros", "-fno-approx-func"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +159,10 @@ def _preprocess(job: _Job) -> ClangResult:
 
 
 def _language(options: CompileOptions) -> list[str]:
-    math = _FAST_MATH if options.math == "fast" else ["-ffp-contract=on"]
-    return [*_LANGUAGE, *math]
+    math = ["-ffp-contract=on"] if options.math == "safe" else _FAST_MATH
+    macros = ["-D__FAST_MATH__=1"] if options.math == "fast" else []
+    macros.append(f"-D__METAL_MAYBE_FAST_MATH__={int(options.has_fast_functions)}")
+    return [*_LANGUAGE, *math, *macros]
 
 
 def _compile(
@@ -187,6 +191,8 @@ def _compile(
 def _attempt(job: _Job, preprocessed: Preprocessed) -> tuple[Translation, ClangResult]:
     translation = rewrite(preprocessed, job.options)
     arguments = [*_language(job.options), *job.headers.compiling, *_GENERATION]
+    if SAFE_SECTION in translation.rewritten.text:
+        arguments += _SIGNED_ZEROS
     result = run_clang(arguments, translation.rewritten.text, job.listing.name)
     if result.returncode and job.headers.failed(result.errors):
         raise _HeadersFailedError

@@ -117,7 +117,7 @@ def _module_text(
         first=module.next_metadata(),
         air_version=options.air_version,
         language_version=options.language_version,
-        fast_math=options.math == "fast",
+        fast_math=options.math != "safe",
     )
     return "\n".join(
         [

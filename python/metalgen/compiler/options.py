@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Standard = Literal["metal3.0", "metal3.1", "metal3.2", "metal4.0"]
+MathMode = Literal["fast", "relaxed", "safe"]
+FunctionForms = Literal["fast", "precise"]
 
 # The AIR each version of the language came with, and the triple Apple's compiler gives it for the
 # first macOS that has both.
@@ -21,14 +23,23 @@ _TARGETS: dict[Standard, tuple[tuple[int, int], str]] = {
 class CompileOptions:
     """`math="fast"` is Metal's default; "safe" keeps NaN, infinities and the order of operations.
 
+    "relaxed" is "fast" with NaN and infinities, which metalgen's own compiler keeps in either.
+    `functions` says which forms `exp` and its like have for floats, "fast" or "precise"; None is
+    "precise" for safe maths and else "fast".
     `standard` is the version of the language: metal3.1 runs from macOS 14 on, metal3.2 from 15,
     metal4.0 from 26. `untrusted` sources may read no files but those in the include directories,
     and may hold no inline assembly.
     """
 
-    math: Literal["fast", "safe"] = "fast"
+    math: MathMode = "fast"
     untrusted: bool = False
     standard: Standard = "metal3.2"
+    functions: FunctionForms | None = None
+
+    @property
+    def has_fast_functions(self) -> bool:
+        """Whether the functions of floats that have a fast form are called in it."""
+        return (self.functions or ("precise" if self.math == "safe" else "fast")) == "fast"
 
     @property
     def language_version(self) -> tuple[int, int]:

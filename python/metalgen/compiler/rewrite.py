@@ -18,6 +18,7 @@ from metalgen.compiler.kernels import Found, Instantiation, Kernel, find_kernels
 from metalgen.compiler.members import qualify_thread_members
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.pointers import check_pointers
+from metalgen.compiler.pragmas import rewrite_pragma
 from metalgen.compiler.preprocess import Preprocessed
 from metalgen.compiler.restrictions import check_restrictions
 from metalgen.compiler.scopes import Source, read_source
@@ -27,9 +28,6 @@ from metalgen.compiler.wrappers import Entry, limit_call, template_limit, wrappe
 
 _HALF = re.compile(r"^(.*[\d.])[hH]$")
 _BFLOAT = re.compile(r"^(.*[\d.])(?:bf|BF)$")
-# Groups: what a loop is told, and the argument.
-_LOOP_PRAGMA = re.compile(r"^\s*#\s*pragma\s+(unroll|nounroll|clang\s+loop\s+\w+)\b(.*)$")
-_LITERAL_ARGUMENT = re.compile(r"^[\s(]*(?:\d+|enable|full|disable)?[\s)]*$")
 _LONG_DOUBLE = re.compile(r"^(?:\d[\d']*\.|\.|\d+[eE]|0[xX][^lL]*[.pP]).*[lL]$")
 _DOUBLE = re.compile(r"^(?:(?=.*[.eE])[\d.'eE+-]+|0[xX][\da-fA-F.']+[pP][+-]?\d+)$")
 
@@ -149,13 +147,13 @@ def _check_names(entries: list[Entry], complaints: Complaints) -> None:
 def _rewrite_words(source: Source, found: Found, edits: Edits, complaints: Complaints) -> None:
     for at in found.words:
         edits.remove(source.tokens[at].start, source.tokens[at].end)
-    for token in source.tokens:
+    for at, token in enumerate(source.tokens):
         if token.kind == "number":
             if _LONG_DOUBLE.match(token.text):
                 complaints.add(token.start, "'long double' is not supported in Metal")
             _rewrite_number(token, edits)
         elif token.kind == "pragma":
-            _rewrite_pragma(token, edits)
+            rewrite_pragma(source, at, edits, complaints)
         elif token.kind == "identifier" and is_foreign(token.text):
             edits.replace(token.start, token.end, token.text + RENAMED_SUFFIX)
 
@@ -170,18 +168,6 @@ def _rewrite_number(token: Token, edits: Edits) -> None:
     elif _DOUBLE.match(token.text):
         # clang's option that makes it a float is forgotten where templates are instantiated.
         edits.insert(token.end, "f")
-
-
-def _rewrite_pragma(token: Token, edits: Edits) -> None:
-    words = token.text.replace("#", " ").split()
-    if words[:1] != ["pragma"]:
-        return
-    loop = _LOOP_PRAGMA.match(token.text)
-    if loop is not None and not _LITERAL_ARGUMENT.match(loop[2]):
-        # Macros are not expanded in pragmas: the optimiser is to choose the number.
-        edits.replace(token.start, token.end, "#pragma unroll" if loop[1] == "unroll" else " ")
-    elif loop is None and words[1:2] != ["clang"]:
-        edits.remove(token.start, token.end)
 
 
 def _remove_attributes(source: Source, edits: Edits) -> None:

@@ -90,12 +90,20 @@ def _arguments(source: Source, options: CompileOptions) -> list[str]:
         f"-std={options.standard}",
         f"-mmacosx-version-min={_MACOS_OF_STANDARD[options.standard]}",
         "-O2",
-        "-ffast-math" if options.math == "fast" else "-fno-fast-math",
+        *_math(options),
         "-fno-color-diagnostics",
         *(part for directory in source.include_dirs for part in ("-I", str(directory))),
         *(f"-D{name}={value}" for name, value in source.defines.items()),
         "-c",
     ]
+
+
+def _math(options: CompileOptions) -> list[str]:
+    """The modes that older compilers know too in the words that they know."""
+    if options.math != "relaxed" and options.functions is None:
+        return ["-ffast-math" if options.math == "fast" else "-fno-fast-math"]
+    functions = "fast" if options.has_fast_functions else "precise"
+    return [f"-fmetal-math-mode={options.math}", f"-fmetal-math-fp32-functions={functions}"]
 
 
 def _run(

@@ -59,10 +59,12 @@ typedef unsigned long uintptr_t;
 // Second argument of the __metal_* functions: whether the caller accepts the fast form.
 #define __METAL_PRECISE_MATH__ 0
 #define __METAL_FAST_MATH__ 1
+#ifndef __METAL_MAYBE_FAST_MATH__
 #if defined(__FAST_MATH__) || defined(__FAST_RELAXED_MATH__)
 #define __METAL_MAYBE_FAST_MATH__ 1
 #else
 #define __METAL_MAYBE_FAST_MATH__ 0
+#endif
 #endif
 
 #define METAL_FUNC inline __attribute__((always_inline))
