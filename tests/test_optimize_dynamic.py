@@ -13,13 +13,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from region_contenders import InAten, captured
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 import metalgen
 from metalgen.optimize import Backend
+from metalgen.optimize.contender import Offer
 from metalgen.optimize.contenders import templates
 from metalgen.optimize.means import Means
+from metalgen.optimize.region import Region
+from metalgen.optimize.report import RegionReport
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from examples.models.catalogue import EXAMPLES
@@ -150,6 +154,44 @@ def test_threads_that_call_first_at_the_same_time_share_one_compilation(policy):
         for result, x in zip(results, inputs, strict=True):
             torch.testing.assert_close(result, model(x))
     assert compiled_so_far(fast)[:2] == (1, 1)
+
+
+def test_what_is_timed_is_alone_though_two_models_are_called_at_once():
+    graph = captured(lambda x: (x + 1,), torch.ones(3))
+    inside: list[str] = []
+    overlaps: list[list[str]] = []
+
+    class Watching(InAten):
+        def run_in(self, allocate, arguments):
+            inside.append(self.name)
+            overlaps.append(list(inside))
+            results = super().run_in(allocate, arguments)
+            inside.remove(self.name)
+            return results
+
+    names = ("one", "other", "third")
+    regions = [
+        Region(
+            graph,
+            [Offer(name, lambda name=name: Watching(graph.module, name))],
+            Means(policy="metal"),
+            RegionReport("region_0", ("add",)),
+        )
+        for name in names
+    ]
+    barrier = threading.Barrier(len(regions))
+
+    def call(region):
+        barrier.wait(60)
+        region(torch.ones(3))
+
+    threads = [threading.Thread(target=call, args=(region,)) for region in regions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert {name for each in overlaps for name in each} == set(names)
+    assert all(len(each) == 1 for each in overlaps)
 
 
 def test_where_eager_is_chosen_calls_go_straight_to_the_model():

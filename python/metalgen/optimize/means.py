@@ -23,6 +23,7 @@ from metalgen.optimize.report import Report, Stage
 
 Policy = Literal["fastest", "metal", "energy"]
 Shown = tuple[int, Mapping[Stage, str]]
+_DECIDING = threading.RLock()  # of the process, as the processor is
 _SOURCES = (".py", ".h", ".metal", ".jinja", ".json")
 
 
@@ -44,8 +45,8 @@ class Means:
     # What was made for a region, by its fingerprint and the contender's name: launches and texts.
     # Layers of one kind share it, also those for which nothing was made.
     shown: dict[tuple[str, str], Shown] = field(default_factory=dict)
-    # What is timed must be alone, and what is decided is decided once.
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    # What is timed must be alone, also of other models and of other graphs of this one.
+    lock: threading.RLock = field(default_factory=lambda: _DECIDING)
 
     def __post_init__(self) -> None:
         self.report = Report(self.policy)
