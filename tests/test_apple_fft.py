@@ -245,12 +245,6 @@ CASES: dict[str, tuple[str, str, Callable[[], Launch]]] = {
 SAMPLE = "rader float2 ", "to real 60"
 
 
-def with_constants_of(kernel: str, launch: Launch) -> Launch:
-    """Metal ignores constants that a kernel has not; metalgen takes them for mistakes."""
-    names = {constant.name for constant in apple().kernel(kernel).info.constants}
-    return replace(launch, constants={n: v for n, v in launch.constants.items() if n in names})
-
-
 def marked(names: tuple[str, ...], sample: tuple[str, ...]) -> list[object]:
     return [pytest.param(n, marks=[] if n in sample else [pytest.mark.thorough]) for n in names]
 
@@ -259,8 +253,7 @@ def marked(names: tuple[str, ...], sample: tuple[str, ...]) -> list[object]:
 def test_apples_kernel_transforms_as_pytorch_does_and_ours_the_same(case):
     """Within rounding: sums of products are fused as each compiler likes."""
     name, ours, make = CASES[case]
-    launch = with_constants_of(name, make())
-    Family(["utils.h", "fft.h"], {name: Case(ours, lambda: launch, same_bits=False)}).check(name)
+    Family(["utils.h", "fft.h"], {name: Case(ours, make, same_bits=False)}).check(name)
 
 
 # Four steps: n1 x n2 numbers as a matrix, its columns first.
@@ -308,7 +301,6 @@ def test_apples_kernels_transform_in_four_steps_and_ours_the_same(form):
             constants=plan.constants(inverse=form in ("inverse", "to real")),
             tolerance=TOLERANCE["complex32_t" if form == "half" else "float2"],
         )
-        launch = with_constants_of(name, launch)
         x = run(apple(), name, launch)[1]
         ours = f"four_step_fft<256, {', '.join(types)}, {step}, {str(real).lower()}>"
         checked = replace(launch, expected={1: x})

@@ -15,15 +15,17 @@ Constants = Mapping[int | str, int | float | bool]
 def function_constants(
     declared: Sequence[FunctionConstant], given: Constants
 ) -> list[_core.FunctionConstant]:
-    """The given constants by rising index; raises LaunchError for unknown ones and wrong values."""
+    """The given constants by rising index; raises LaunchError for wrong values.
+
+    Those that the kernel has not are ignored, as Metal does: one set of values may serve many.
+    """
     by_key: dict[int | str, FunctionConstant] = {constant.index: constant for constant in declared}
     by_key |= {constant.name: constant for constant in declared}
     values: dict[int, _core.FunctionConstant] = {}
     for key, value in given.items():
-        if key not in by_key:
-            known = ", ".join(f"{c.name} ({c.index})" for c in declared) or "none"
-            raise LaunchError(f"no function constant {key!r}; the kernel has {known}")
-        constant = by_key[key]
+        constant = by_key.get(key)
+        if constant is None:
+            continue
         values[constant.index] = _core.FunctionConstant(
             constant.index, constant.type_name, _converted(constant, value)
         )

@@ -35,8 +35,8 @@ class _Constant:
 def set_function_constants(text: str, values: Constants) -> str:
     """The module `text` with its function constants defined as `values` (by index or name) says.
 
-    Constants that are not given count as not defined. Raises LaunchError for values that the
-    module has no constant for, and where a kernel needs a constant that is not given.
+    Constants that are not given count as not defined; values that the module has no constant for
+    are ignored. Raises LaunchError where a kernel needs a constant that is not given.
     """
     constants = _read_constants(text)
     given = _matched(constants, values)
@@ -64,11 +64,7 @@ def _matched(
     """Variable → its value."""
     by_key: dict[int | str, str] = {c.index: c.variable for c in constants}
     by_key |= {c.name: c.variable for c in constants}
-    unknown = [key for key in values if key not in by_key]
-    if unknown:
-        known = ", ".join(f"{c.name} ({c.index})" for c in constants) or "none"
-        raise LaunchError(f"no function constant {unknown[0]!r} in this kernel, found: {known}")
-    return {by_key[key]: value for key, value in values.items()}
+    return {by_key[key]: value for key, value in values.items() if key in by_key}
 
 
 def _require_unused(text: str, missing: Iterable[_Constant]) -> None:
