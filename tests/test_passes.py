@@ -1,13 +1,17 @@
 """Rewrites of graphs: what each does, that it is exact, and that its verifier can refuse."""
 
+import sys
+
 import pytest
 import torch
 from region_cases import cases_of, report_after
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+import metalgen
 from metalgen.errors import UnsupportedError
-from metalgen.optimize import passes
+from metalgen.optimize import passes, rewritten
+from metalgen.optimize.backend import Backend
 from metalgen.optimize.passes.apply import Pass, applied
 from metalgen.optimize.passes.batch_norm import FOLD_BATCH_NORM
 from metalgen.optimize.passes.constants import FOLD_CONSTANTS
@@ -197,7 +201,28 @@ def test_a_pass_that_changes_a_result_is_refused():
     ruinous = Pass("ruin", ruin, lambda graph, parameters: [])
     with pytest.raises(UnsupportedError, match="'ruin' changed what the graph returns"):
         applied(ruinous, graph, ())
-    assert passes.rewrite_graph(graph, (), [ruinous]) is graph
+    left_out = {}
+    assert passes.rewrite_graph(graph, (), [ruinous], left_out) is graph
+    assert "changed what the graph returns" in left_out["ruin"]
+
+
+def test_passes_that_fail_on_a_graph_or_a_region_are_named_in_the_report(monkeypatch):
+    def fail(graph, parameters):
+        raise KeyError("what it did not expect")
+
+    backend = sys.modules[Backend.__module__]  # the package has a function of that name
+    monkeypatch.setattr(backend, "OF_GRAPHS", (Pass("of graphs", fail, lambda *_: []),))
+    monkeypatch.setattr(rewritten, "OF_REGIONS", (Pass("of regions", fail, lambda *_: []),))
+    torch._dynamo.reset()
+    model, x = nn.Sequential(nn.Linear(8, 8), nn.Tanh()).eval(), torch.randn(4, 8)
+    report = metalgen.explain(model, x, policy="metal")
+    (graph,) = report.graphs
+    assert graph.choice == "mixed"  # the rest went on
+    why = "KeyError: 'what it did not expect'"
+    assert graph.left_out == {"of graphs": why}
+    assert graph.regions[0].left_out == {"of regions": why}
+    assert f"pass 'of graphs' was left out of the graph: {why}" in str(report)
+    assert f"pass 'of regions' was left out of {graph.regions[0].name}: {why}" in str(report)
 
 
 def test_a_pass_that_leaves_work_is_refused():

@@ -157,7 +157,7 @@ class _Build:
         self.is_pure = is_repeatable and not self.changed
         self._identity.append(fingerprint(RegionGraph(module, parameters)))
         self.graph.flops = flops(module.graph.nodes)
-        module = rewrite_graph(module, parameters, OF_GRAPHS)
+        module = rewrite_graph(module, parameters, OF_GRAPHS, self.graph.left_out)
         parameters |= {node.name for node in module.graph.find_nodes(op="get_attr")}
         packs = self.backend.means.packs
         split = partition(module, lambda graph: packs.claims(graph, parameters))
@@ -171,6 +171,7 @@ class _Build:
         report = RegionReport(name, _operators(module), flops=flops(module.graph.nodes))
         self.graph.regions.append(report)
         graph = renamed(module, parameters)
+        report.left_out = graph.left_out
         offered = offers(graph, (self.backend.means.packs, *self.backend.sources))
         self._identity += (offer.name for offer in offered)
         return Region(graph, offered, self.backend.means, report)

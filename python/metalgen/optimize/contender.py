@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -68,6 +68,8 @@ class RegionGraph:
     parameters: frozenset[str] = frozenset()
     device: str = "cpu"  # the type of the device that its tensors are on
     orders: MemoryOrder | None = None
+    # Passes that failed on it while contenders were made, and why.
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def eager(self) -> GraphModule:

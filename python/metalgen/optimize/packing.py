@@ -119,7 +119,7 @@ class _Capture:
     def _compile(self, module: GraphModule, inputs: Sequence[object]) -> Any:
         placeholders = [node.name for node in module.graph.find_nodes(op="placeholder")]
         parameters = static_placeholders(module)
-        rewritten = rewrite_graph(module, parameters, OF_GRAPHS)
+        rewritten = rewrite_graph(module, parameters, OF_GRAPHS, {})
         tidy(rewritten.graph)
 
         def run(arguments: list[object]) -> Any:

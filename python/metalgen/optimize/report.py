@@ -59,6 +59,7 @@ class RegionReport:
     contender: str = ""
     stages: dict[Stage, str] = field(default_factory=dict)  # texts, where there are kernels
     classes: dict[str, ClassReport] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)  # passes that failed, and why
 
     @property
     def us(self) -> float:
@@ -104,6 +105,7 @@ class GraphReport:
     compiled_us: float | None = None
     eager_us: float | None = None
     classes: dict[str, GraphClass] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)  # passes that failed on it, and why
 
     def add(self, decided: GraphClass) -> None:
         """Record where calls of a class run from now on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from metalgen.optimize.report import ClassReport, GraphReport, RegionReport, Report
 
@@ -40,6 +40,14 @@ def _graph(number: int, graph: GraphReport) -> Iterator[str]:
     rows += [("-", "aten", "-", "-", "-", "-", name, why) for name, why in _counted(graph.left)]
     if len(rows) > 1:
         yield from _table(rows)
+    yield from _left_out("the graph", graph.left_out)
+    for region in graph.regions:
+        yield from _left_out(region.name, region.left_out)
+
+
+def _left_out(where: str, passes: Mapping[str, str]) -> Iterator[str]:
+    for name, why in passes.items():
+        yield f"  pass '{name}' was left out of {where}: {why}"
 
 
 def _row(region: RegionReport, share: float | None) -> tuple[str, ...]:

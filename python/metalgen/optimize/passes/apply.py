@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch.fx import Graph, GraphModule, Node
 
-from metalgen.errors import UnsupportedError
+from metalgen.errors import MetalgenError, UnsupportedError
 from metalgen.optimize.contender import RegionGraph
 
 # A graph and the names of the placeholders whose memory rarely changes.
@@ -30,23 +30,30 @@ class Pass:
 
 
 def rewrite_graph(
-    module: GraphModule, parameters: Collection[str], passes: Sequence[Pass]
+    module: GraphModule,
+    parameters: Collection[str],
+    passes: Sequence[Pass],
+    left_out: MutableMapping[str, str],
 ) -> GraphModule:
-    """The module with the passes applied, itself where none applies; a pass that fails is left out.
+    """The module with the passes applied, itself where none applies.
 
-    Constants that passes compute are attributes of the module.
+    A pass that fails is left out, and `left_out` says why, by its name. Constants that passes
+    compute are attributes of the module.
     """
     for each in passes:
         try:
             module = applied(each, module, parameters) or module
-        except (UnsupportedError, RuntimeError, TypeError, ValueError):
-            continue  # the graph as it was is right
+        except MetalgenError as error:  # the graph as it was is right
+            left_out[each.name] = str(error)
+        except Exception as error:  # whatever a pass does not expect
+            lines = str(error).strip().splitlines() or ["no reason given"]
+            left_out[each.name] = f"{type(error).__name__}: {lines[0]}"
     return module
 
 
 def rewrite_region(region: RegionGraph, passes: Sequence[Pass]) -> RegionGraph:
     """The region as whoever computes it may see it; its own module stays what it is checked by."""
-    module = rewrite_graph(region.module, region.parameters, passes)
+    module = rewrite_graph(region.module, region.parameters, passes, region.left_out)
     return region if module is region.module else replace(region, module=module)
 
 
