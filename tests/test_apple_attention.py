@@ -59,19 +59,19 @@ def mask_of(kind: str, dtype: torch.dtype, rows: int, columns: int) -> Tensor | 
     return None
 
 
-def one_query(dtype: torch.dtype, width: int, kind: str) -> Launch:
-    q = some(dtype, HEADS, QUERIES, width)
+def one_query(dtype: torch.dtype, width: int, kind: str, heads: int = HEADS) -> Launch:
+    q = some(dtype, heads, QUERIES, width)
     k, v = (some(dtype, SHARED, KEYS, width) for _ in range(2))
     mask = mask_of(kind, dtype, QUERIES, KEYS)
     expected = attention(q, k, v, mask if mask is None or kind != "float" else mask.float())
-    given: dict[int, object] = {0: q, 1: k, 2: v, 4: HEADS // SHARED, 5: KEYS}
+    given: dict[int, object] = {0: q, 1: k, 2: v, 4: heads // SHARED, 5: KEYS}
     given |= {6: KEYS * width, 7: width, 8: KEYS * width, 9: width, 10: width**-0.5}
     if kind in ("bool", "float"):
         given |= {11 if kind == "bool" else 12: mask, 13: 1, 14: KEYS, 15: 0}
     return Launch(
         given,
         {3: expected.to(dtype)},
-        groups=(HEADS, QUERIES, 1),
+        groups=(heads, QUERIES, 1),
         group_size=1024,
         constants=flags(kind),
         tolerance=TOLERANCE[dtype],
@@ -102,13 +102,15 @@ def vector_cases() -> dict[str, Case]:
 # Many queries: AttnParams, and masks.
 
 
-def many_queries(dtype: torch.dtype, kind: str, width: int = 64, keys: int = 70) -> Launch:
+def many_queries(
+    dtype: torch.dtype, kind: str, width: int = 64, keys: int = 70, heads: int = HEADS
+) -> Launch:
     rows, block_k = 40, 32 if width <= 64 else 16
-    q = some(dtype, 1, HEADS, rows, width)
+    q = some(dtype, 1, heads, rows, width)
     k, v = (some(dtype, 1, SHARED, keys, width) for _ in range(2))
     mask = mask_of(kind, dtype, rows, keys)
     expected = attention(q, k, v, mask if mask is None or kind != "float" else mask.float())
-    numbers = [1, HEADS, width, rows, keys, HEADS // SHARED]
+    numbers = [1, heads, width, rows, keys, heads // SHARED]
     blocks = [-(-rows // 32), -(-keys // block_k), rows // 32, keys // block_k]
     blocks += [rows % 32, keys % block_k, keys - rows]
     strides = [*q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *q.stride()[:3]]
@@ -120,7 +122,7 @@ def many_queries(dtype: torch.dtype, kind: str, width: int = 64, keys: int = 70)
     return Launch(
         given,
         {3: expected.to(dtype)},
-        groups=(blocks[0], HEADS, 1),
+        groups=(blocks[0], heads, 1),
         group_size=(32, 4, 1),
         constants={
             "align_Q": False,
