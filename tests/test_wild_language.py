@@ -55,6 +55,21 @@ def test_function_constants_may_have_computed_indices():
     assert out.tolist() == [5, 5]
 
 
+def test_functions_declared_by_their_names_in_air_take_and_return_vectors():
+    out = torch.tensor([-1.5, 2.0, 0.0, 0.0])
+    library("""
+        float2 magnitude(float2) __asm("air.fabs.v2f32");
+        extern float larger(float a, float b) __asm("air.fmax.f32");
+        namespace n { vec<float, 2> larger(vec<float, 2> a, const float2 b) __asm("air.fmax.v2f32"); }
+        kernel void f(device float* x) {
+          const float2 m = magnitude(float2(x[0], x[1]));
+          x[2] = larger(m.x, m.y);
+          x[3] = n::larger(m, float2(1.75, 0)).x;
+        }
+    """).f(out, threads=1)
+    assert out.tolist() == [-1.5, 2, 2, 1.75]
+
+
 def test_literals_are_floats_in_templates_too():
     out = torch.tensor([3.0])
     library("""

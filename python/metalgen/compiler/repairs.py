@@ -12,6 +12,7 @@ from metalgen.compiler.compounds import expand_compounds
 from metalgen.compiler.constness import add_const
 from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.members import add_constant_members
+from metalgen.compiler.objects import place_this_in_thread
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.swizzles import compose_swizzles
 from metalgen.compiler.tokens import match_angle, tokenize
@@ -123,6 +124,15 @@ REPAIRS = (
             re.compile(r"reference of type '__constant [^']*' to value of type 'const __constant"),
         ),
         lambda text, _: add_const(text),
+    ),
+    Repair(
+        (
+            re.compile(
+                r"cannot initialize object parameter of type '(?:const )?__private .*with an expr"
+            ),
+        ),
+        place_this_in_thread,
+        is_local=True,
     ),
     Repair(
         (re.compile(r"cast from .*(?:half.*__bf16|__bf16.*half).* is not allowed"),),

@@ -15,6 +15,7 @@ from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.fields import FieldNames, declare_fields
 from metalgen.compiler.foreign import RENAMED_SUFFIX, is_foreign
 from metalgen.compiler.kernels import Found, Instantiation, Kernel, find_kernels
+from metalgen.compiler.linked import link_functions
 from metalgen.compiler.members import qualify_thread_members
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.pointers import check_pointers
@@ -57,6 +58,7 @@ def rewrite(preprocessed: Preprocessed, options: CompileOptions) -> Translation:
     rewrite_function_parameters(source, edits)
     qualify_array_parameters(source, edits)
     field_names = declare_fields(source, edits)
+    link_functions(source, edits)
     check_pointers(source, complaints)
     check_restrictions(source, options, complaints)
     _rewrite_words(source, found, edits, complaints)

@@ -9,6 +9,7 @@ import llvmlite.binding as llvm
 
 from metalgen.errors import MetallibError, UnsupportedError
 from metalgen.software import runtime, target
+from metalgen.software.async_copies import define_async_copies
 from metalgen.software.dump import Dump
 from metalgen.software.fast_maths import settle_fast_maths
 from metalgen.software.function_constants import Constants, set_function_constants
@@ -78,7 +79,7 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
     """
     text = _disassembled(bitcode)
     dump.write("air", text)
-    text = _STRIDED_MATRIX.sub(r"\1_strided\2", text)
+    text = define_async_copies(_STRIDED_MATRIX.sub(r"\1_strided\2", text))
     signature = read_signature(metadata_nodes(text), kernel)
     text = _simplified(set_function_constants(text, constants), kernel)
     dump.write("prepared", text)

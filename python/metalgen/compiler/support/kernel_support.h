@@ -183,6 +183,52 @@ typename bare<T>::type loaded(const T& value) {
   return value;
 }
 
+// Functions that a source declares by their names in AIR, which take vectors as LLVM has them.
+template <class T>
+struct linked {
+  typedef T native;
+  static native give(T value) { return value; }
+  static T take(native value) { return value; }
+};
+template <>
+struct linked<void> {
+  typedef void native;
+};
+template <class T, auto N>
+struct linked<metal::vec<T, N>> {
+  typedef decltype(metal::vec<T, N>().__v) native;
+  static native give(metal::vec<T, N> value) { return value.__v; }
+  static metal::vec<T, N> take(native value) { return metal::vec<T, N>(__metal_native(), value); }
+};
+template <class F>
+struct linked_function;
+template <class R, class... P>
+struct linked_function<R(P...)> {
+  typedef R returned;
+  typedef typename linked<R>::native native;
+  template <int I>
+  using at = typename argument<I, void(P...)>::type;
+  template <int I>
+  using native_at = typename linked<at<I>>::native;
+  static R taken(typename linked<R>::native value) { return linked<R>::take(value); }
+};
+template <class R>
+struct linked_function<R()> {
+  typedef R returned;
+  typedef typename linked<R>::native native;
+  static R taken(typename linked<R>::native value) { return linked<R>::take(value); }
+};
+template <class T>
+typename linked<T>::native give(T value) {
+  return linked<T>::give(value);
+}
+
+// The object of a member function, which Metal has in thread memory where nothing else is said.
+template <class T>
+__private T* in_thread(__generic T* object) {
+  return (__private T*)object;
+}
+
 __attribute__((const)) bool is_function_constant_defined(const __constant void* variable) __asm(
     "air.is_function_constant_defined");
 
