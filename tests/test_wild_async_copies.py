@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import metalgen
-from metalgen import software
 from metalgen.compiler import CompileOptions
 
 SOURCE = Path(__file__).parent / "msl" / "wild" / "async_copies.metal"

@@ -60,7 +60,9 @@ def test_functions_declared_by_their_names_in_air_take_and_return_vectors():
     library("""
         float2 magnitude(float2) __asm("air.fabs.v2f32");
         extern float larger(float a, float b) __asm("air.fmax.f32");
-        namespace n { vec<float, 2> larger(vec<float, 2> a, const float2 b) __asm("air.fmax.v2f32"); }
+        namespace n {
+        vec<float, 2> larger(vec<float, 2> a, const float2 b) __asm("air.fmax.v2f32");
+        }
         kernel void f(device float* x) {
           const float2 m = magnitude(float2(x[0], x[1]));
           x[2] = larger(m.x, m.y);

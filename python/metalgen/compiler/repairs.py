@@ -126,11 +126,7 @@ REPAIRS = (
         lambda text, _: add_const(text),
     ),
     Repair(
-        (
-            re.compile(
-                r"cannot initialize object parameter of type '(?:const )?__private .*with an expr"
-            ),
-        ),
+        (re.compile(r"cannot initialize object parameter of type '(?:const )?__private "),),
         place_this_in_thread,
         is_local=True,
     ),
