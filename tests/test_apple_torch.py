@@ -92,13 +92,15 @@ def strided(name: str, inputs: list[Tensor], expected: Tensor, tolerance: float)
     assert_close(out, expected, tolerance)
 
 
+@pytest.mark.parametrize(("form", "columns"), [("", 200), ("_looped", 5000)])
 @pytest.mark.parametrize("dtype", NAMES)
-def test_norms_of_rows(dtype):
-    x, weight = torch.randn(3, 200).to(dtype), torch.randn(200).to(dtype)
+def test_norms_of_rows(dtype, form, columns):
+    x, weight = torch.randn(3, columns).to(dtype), torch.randn(columns).to(dtype)
     out = torch.full_like(x, 77)
-    kernel = getattr(library(), f"rms_norm_{NAMES[dtype]}")
-    kernel(x, weight, out, 1e-5, 200, 1, threadgroups=3, group_size=64)
-    expected = torch.nn.functional.rms_norm(x.float(), [200], weight.float(), 1e-5)
+    kernel = getattr(library(), f"rms_norm{form}_{NAMES[dtype]}")
+    group = 1024 if form else 64
+    kernel(x, weight, out, 1e-5, columns, 1, threadgroups=3, group_size=group)
+    expected = torch.nn.functional.rms_norm(x.float(), [columns], weight.float(), 1e-5)
     assert_close(out, expected.to(dtype), TOLERANCE[dtype])
 
 

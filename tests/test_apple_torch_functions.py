@@ -71,6 +71,18 @@ def some_of(dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 
+GAMMA = {"lgamma": torch.lgamma, "digamma": torch.digamma}
+
+
+@sampled("operation dtype", itertools.product(GAMMA, REAL), 5)
+def test_the_gamma_function_and_its_logarithmic_derivative(operation, dtype):
+    x = some_of(dtype)
+    result = dtype if dtype in FLOATS else torch.float32
+    out = unwritten(result, 210)
+    launch(f"{operation}_{METAL[dtype]}_{METAL[result]}", x, out, threads=210)
+    close(out, GAMMA[operation](x.double()), 4)
+
+
 @sampled("dtype order", itertools.product(REAL, (None, 2, 3, 5)), 5)
 def test_derivatives_of_the_digamma_function(dtype, order):
     x = some_of(dtype)

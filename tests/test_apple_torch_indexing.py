@@ -96,6 +96,46 @@ def test_elements_are_added_by_index(dtype):
         close(x, expected, 2)
 
 
+COPIED = (*FLOATS, *INTEGERS, torch.bool, *COMPLEX)
+
+
+@sampled("dtype index", itertools.product(COPIED, ("int", "long")), 5)
+def test_slices_are_copied_to_places_by_index(dtype, index):
+    x, source = permuted(values(dtype, 6, 5, 4)), values(dtype, 6, 3, 4)
+    places = torch.tensor([4, 0, 2], dtype={"int": torch.int32, "long": torch.int64}[index])
+    expected = x.clone()
+    for i, place in enumerate(places.tolist()):
+        expected[:, place] = source[:, i]
+    of = 1, list(x.shape), 3, 3
+    out = unwritten(dtype, *x.shape)
+    name = f"index_copy_{{}}_{METAL[dtype]}_{index}"
+    launch(name.format("dense"), out, x.contiguous(), source, places, *of, threads=120)
+    assert torch.equal(memory(out), memory(expected.contiguous()))
+    out, held = permuted(unwritten(dtype, *x.shape)), permuted(source)
+    apart = torch.stack([places, places - 100], 1)  # every other number is an index
+    steps = [list(t.stride()) for t in (x, out, held)]
+    launch(name.format("strided"), out, x, held, apart, *of, *steps, 2, threads=120)
+    assert torch.equal(memory(out.contiguous()), memory(expected.contiguous()))
+
+
+SEARCHED = itertools.product((*FLOATS, *INTEGERS), ("int", "long"), (False, True))
+
+
+@sampled("dtype index right", SEARCHED, 6)
+def test_places_among_boundaries(dtype, index, right):
+    bounds, x = values(dtype, 3, 20, most=30), values(dtype, 3, 50, most=40)
+    wanted = {"int": torch.int32, "long": torch.int64}[index]
+    order = bounds.argsort(-1)
+    lines = bounds.gather(-1, order)
+    of = 50, 20, x.numel(), right, False
+    for sorter in (None, order):
+        out = unwritten(wanted, 3, 50)
+        given = (lines,) if sorter is None else (bounds,)
+        name = f"searchsorted_{METAL[dtype]}_{index}{'_sorter' * (sorter is not None)}"
+        launch(name, x, *given, out, *of, *([] if sorter is None else [sorter]), threads=150)
+        assert torch.equal(out, torch.searchsorted(lines, x, right=right).to(wanted))
+
+
 @pytest.mark.parametrize("dtype", BITS)
 def test_masked_elements_are_filled(dtype):
     x, mask = values(dtype, 4, 5, 6), torch.rand(5, 6) > 0.5
