@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 
 import numpy as np
+from numpy_expression import Expression, literal
+from numpy_forms import forms
 from numpy_threads import Array, Threads
 from numpy_types import BFLOAT, BOOL, FLOAT, HALF, SCALARS, Scalar, Type, converted
-
-
-@dataclass(frozen=True)
-class Expression:
-    """`text` has the type `type`; `value` gives it for all threads, active or not."""
-
-    type: Type
-    text: str
-    value: Callable[[Threads], Array]
-
-
-def literal(scalar: Scalar, number: int) -> Expression:
-    """A small number; negative ones become large unsigned ones."""
-    text = f"{scalar.name}({number})"
-
-    def value(threads: Threads) -> Array:
-        return np.full(threads.count, converted(np.array(number), scalar), scalar.dtype)
-
-    return Expression(Type(scalar), text, value)
 
 
 class Expressions:
@@ -52,6 +34,8 @@ class Expressions:
             kinds += [self._arithmetic, self._bits, self._integer_function, self._division] * 2
         else:
             kinds += [self._float_arithmetic, self._float_function] * 3
+        if (found := forms(type)) and self.random.random() < 0.25:
+            return self.random.choice(found)(self.random, self.of, type, depth - 1)
         return self.random.choice(kinds)(type, depth - 1)
 
     def condition(self, depth: int = 1) -> Expression:

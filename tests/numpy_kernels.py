@@ -14,6 +14,8 @@ from numpy_aggregates import DECLARATIONS, VARIABLES_TEXT
 from numpy_expressions import Expression, Expressions
 from numpy_sequence import Statement
 from numpy_statements import ARRAY, RESULT, Statements
+from numpy_tallies import DECLARATIONS as TALLIED
+from numpy_tallies import first_tallies
 from numpy_threads import Array, Geometry, Threads
 from numpy_types import (
     BFLOAT,
@@ -91,7 +93,7 @@ template <typename T> T from_around(T v, uint lane, int d) {
 }
 
 kernel void random_kernel(device const int* x [[buffer(0)]], device uint* y [[buffer(1)]],
-                          constant uint& zero [[buffer(2)]],
+                          constant uint& zero [[buffer(2)]], device ulong* tallies [[buffer(3)]],
                           uint2 place [[thread_position_in_grid]],
                           uint2 grid [[threads_per_grid]],
                           uint index [[thread_index_in_threadgroup]],
@@ -116,9 +118,9 @@ class Kernel:
     body: Statement
     first: dict[str, Expression]
 
-    def expected(self, geometry: Geometry, given: Array) -> Array:
-        """The words that every thread writes, a row each."""
-        threads = Threads(geometry)
+    def expected(self, geometry: Geometry, given: Array) -> tuple[Array, Array]:
+        """The words that every thread writes, a row each, and what they tallied together."""
+        threads = Threads(geometry, tallies=first_tallies())
         threads.variables = {"given": given, "lane": threads.lane, "simdgroup": threads.simdgroup}
         for name, expression in self.first.items():
             threads.variables[name] = expression.value(threads).copy()
@@ -127,18 +129,18 @@ class Kernel:
         )
         self.body.run(threads, np.ones(threads.count, bool))
         # A thread that has returned has written what its variables held then, and keeps them.
-        return np.stack(_result_words(threads.variables), axis=1)
+        return np.stack(_result_words(threads.variables), axis=1), threads.tallies
 
 
 def random_kernel(random: Random) -> Kernel:
-    """A kernel `random_kernel(x, y, zero)` that writes the words of all its variables."""
+    """A kernel `random_kernel(x, y, zero, tallies)` that writes the words of all its variables."""
     first = _first_values(random)
     body = Statements(random, VARIABLES).body()
     declared = VARIABLES_TEXT + "".join(f"  {_declared(n)} = {e.text};\n" for n, e in first.items())
     array = "  int array[8] = {1, 2, 3, 4, 5, 6, 7, 8};\n"
     source = (
         _HEAD.replace(
-            "\nkernel void", f"{DECLARATIONS}\n{_RESULTS.format(_written())}\nkernel void"
+            "\nkernel void", f"{DECLARATIONS}{TALLIED}\n{_RESULTS.format(_written())}\nkernel void"
         )
         + declared
         + array

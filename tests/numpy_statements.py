@@ -9,6 +9,7 @@ import numpy as np
 from numpy_aggregates import BARRIER, Aggregates
 from numpy_expressions import Expression, Expressions
 from numpy_sequence import Statement, block
+from numpy_tallies import device_tally
 from numpy_threads import Array, Threads
 from numpy_types import Type
 
@@ -55,6 +56,7 @@ class Statements:
     def _any(self, depth: int, in_loop: bool, leaves: bool = False) -> Statement:
         kinds = [self._assignment] * 3 + [self._element, self._store]
         kinds += [self.gathered.structure, self.gathered.matrix]
+        kinds.append(lambda: device_tally(self.random, self.expressions.of))
         # Where a block leaves its loop, lanes that left in other rounds may join it: whether they
         # do is the compiler's choice, so nothing is done together there.
         if not leaves:

@@ -29,6 +29,7 @@ class Threads:
     written: dict[str, Array] = field(default_factory=dict)  # the results of threads that returned
     broken: list[Array] = field(default_factory=list)  # per enclosing loop: who has left it
     continued: list[Array] = field(default_factory=list)
+    tallies: Array = field(default_factory=lambda: np.zeros(0))  # of the whole grid, in memory
 
     def __post_init__(self) -> None:
         width, height = self.geometry.threads

@@ -12,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy_kernels import component_names, random_kernel, same
+from numpy_tallies import first_tallies
 from numpy_threads import GEOMETRIES
 
 from metalgen import load_metallib
@@ -26,8 +27,10 @@ def run(source, geometry, values):
     kernel = load_metallib(compile_source(source, options=OPTIONS)).kernel("random_kernel")
     results = torch.full((len(values), len(component_names())), 77, dtype=torch.int32)
     threads, group_size = geometry.threads, geometry.group_size
-    kernel(torch.from_numpy(values), results, 0, threads=threads, group_size=group_size)
-    return results.numpy().view(np.uint32)
+    tallies = torch.from_numpy(first_tallies().view(np.int64))
+    given = torch.from_numpy(values)
+    kernel(given, results, 0, tallies, threads=threads, group_size=group_size)
+    return results.numpy().view(np.uint32), tallies.numpy().view(np.uint64)
 
 
 @settings(
@@ -42,8 +45,10 @@ def test_random_kernels_compute_what_numpy_computes(random, geometry, seed):
     kernel = random_kernel(random)
     count = geometry.threads[0] * geometry.threads[1]
     values = np.random.default_rng(seed).integers(-100, 100, count, dtype=np.int32)
-    expected = kernel.expected(geometry, values)
-    found = run(kernel.source, geometry, values)
+    expected, expected_tallies = kernel.expected(geometry, values)
+    found, tallies = run(kernel.source, geometry, values)
     wrong = np.argwhere(~same(found, expected))
     where = [(int(thread), component_names()[word]) for thread, word in wrong[:6]]
     assert not where, f"{geometry}, seed {seed}: (thread, variable) {where}\n{kernel.source}"
+    wrong = np.argwhere(tallies != expected_tallies).tolist()
+    assert not wrong, f"{geometry}, seed {seed}: (tally, place) {wrong}\n{kernel.source}"
