@@ -99,7 +99,7 @@ def test_elements_are_added_by_index(dtype):
 COPIED = (*FLOATS, *INTEGERS, torch.bool, *COMPLEX)
 
 
-@sampled("dtype index", itertools.product(COPIED, ("int", "long")), 5)
+@sampled("dtype index", itertools.product(COPIED, ("int", "long")), 7)
 def test_slices_are_copied_to_places_by_index(dtype, index):
     x, source = permuted(values(dtype, 6, 5, 4)), values(dtype, 6, 3, 4)
     places = torch.tensor([4, 0, 2], dtype={"int": torch.int32, "long": torch.int64}[index])
@@ -121,7 +121,7 @@ def test_slices_are_copied_to_places_by_index(dtype, index):
 SEARCHED = itertools.product((*FLOATS, *INTEGERS), ("int", "long"), (False, True))
 
 
-@sampled("dtype index right", SEARCHED, 6)
+@sampled("dtype index right", SEARCHED, 7)
 def test_places_among_boundaries(dtype, index, right):
     bounds, x = values(dtype, 3, 20, most=30), values(dtype, 3, 50, most=40)
     wanted = {"int": torch.int32, "long": torch.int64}[index]
@@ -136,7 +136,7 @@ def test_places_among_boundaries(dtype, index, right):
         assert torch.equal(out, torch.searchsorted(lines, x, right=right).to(wanted))
 
 
-@pytest.mark.parametrize("dtype", BITS)
+@sampled("dtype", [(dtype,) for dtype in BITS], 3)
 def test_masked_elements_are_filled(dtype):
     x, mask = values(dtype, 4, 5, 6), torch.rand(5, 6) > 0.5
     expected = x.masked_fill(mask, 3)
@@ -193,7 +193,7 @@ SHAPES = ((7, 5), (3, 4, 6), (2, 3, 5, 5))
 @sampled(
     "half dtype shape diagonal",
     itertools.product(("tril", "triu"), TRIANGULAR, SHAPES, (0, 2, -1)),
-    17,
+    25,
 )
 def test_triangles_of_matrices(half, dtype, shape, diagonal):
     x, out = permuted(values(dtype, *shape)), unwritten(dtype, *shape)
@@ -229,7 +229,7 @@ INDICES = [(7, 5), (5, 7), (6, 6), (300, 200)]
 @sampled(
     "half dtype size offset",
     itertools.product(("tril", "triu"), (torch.int64, torch.int32), INDICES, (0, 2, -3)),
-    7,
+    11,
 )
 def test_indices_of_triangles(half, dtype, size, offset):
     expected = getattr(torch, f"{half}_indices")(*size, offset, dtype=dtype)

@@ -65,7 +65,7 @@ def laid_out(name: str, x: Tensor, strides: bool = True) -> dict[str, list[int]]
 @sampled(
     "dtype windows indexed",
     ((dtype, name, indexed) for name in WINDOWS for indexed in (True, False) for dtype in REAL),
-    13,
+    19,
 )
 def test_largest_of_windows(dtype, windows, indexed):
     case = WINDOWS[windows]
@@ -131,7 +131,7 @@ def average_params(
     }
 
 
-@sampled("dtype windows padded divisor", AVERAGES, 13)
+@sampled("dtype windows padded divisor", AVERAGES, 23)
 def test_averages_of_windows(dtype, windows, padded, divisor):
     case = WINDOWS[windows]
     x = case.input(dtype)
@@ -145,7 +145,7 @@ def test_averages_of_windows(dtype, windows, padded, divisor):
     close(out, expected, 4)
 
 
-@sampled("dtype windows padded divisor", [case for case in AVERAGES if case[0] in FLOATS], 9)
+@sampled("dtype windows padded divisor", [case for case in AVERAGES if case[0] in FLOATS], 11)
 def test_gradients_of_averages_of_windows(dtype, windows, padded, divisor):
     case = WINDOWS[windows]
     x = case.input(dtype).float().requires_grad_()
