@@ -6,23 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from metalgen.proposers.builtin.expressions import compute_type
+from metalgen.proposers.builtin.loop_form import Statement
 from metalgen.proposers.builtin.split import identity
-from metalgen.proposers.builtin.tensors import Reduction, Tensor
 from metalgen.proposers.builtin.text import literal_text
 
 _LIMITS = {("int", "max"): "INT_MIN", ("int", "min"): "INT_MAX",
            ("long", "max"): "LONG_MIN", ("long", "min"): "LONG_MAX"}  # fmt: skip
 
 
-def accumulator(tensor: Tensor, value_type: str) -> Accumulator:
-    """The accumulator for a reduction whose elements have Metal's type `value_type`."""
-    assert isinstance(tensor, Reduction)
-    if tensor.kind.startswith("arg"):
-        return Position(tensor.name, tensor.kind, _plain(value_type))
-    if tensor.kind in ("any", "all"):
-        return Truth(tensor.name, tensor.kind, "int")
-    type_ = "float" if value_type == "float" else _plain(compute_type(tensor.dtype))
-    return Accumulator(tensor.name, tensor.kind, type_)
+def accumulator(statement: Statement) -> Accumulator:
+    """What gathers a reduction's elements, in the type that they have in Metal."""
+    name, kind, value_type = statement.result, statement.kind, statement.value.type
+    if kind.startswith("arg"):
+        return Position(name, kind, _plain(value_type))
+    if kind in ("any", "all"):
+        return Truth(name, kind, "int")
+    type_ = "float" if value_type == "float" else _plain(compute_type(statement.dtype))
+    return Accumulator(name, kind, type_)
 
 
 def _plain(type_: str) -> str:

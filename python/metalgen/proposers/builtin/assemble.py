@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metalgen.errors import UnsupportedError
+from metalgen.proposers.builtin.arrange import arranged
 from metalgen.proposers.builtin.emit_elementwise import elementwise_kernel
 from metalgen.proposers.builtin.emit_product import product_kernel
 from metalgen.proposers.builtin.emit_rows import rows_kernel
@@ -15,17 +16,21 @@ from metalgen.proposers.builtin.expressions import STORAGE_TYPES, Constant, comp
 from metalgen.proposers.builtin.fuse import Fusion
 from metalgen.proposers.builtin.indexing import product
 from metalgen.proposers.builtin.kernel import Draft, Kernel
-from metalgen.proposers.builtin.loop_form import LoopForm, loop_form, verify_loops
-from metalgen.proposers.builtin.naming import Names, identifier, name_tensors
+from metalgen.proposers.builtin.loop_build import loop_form
+from metalgen.proposers.builtin.loop_form import Buffer, LoopForm
+from metalgen.proposers.builtin.loop_verify import verify_loops
+from metalgen.proposers.builtin.naming import identifier, name_tensors
 from metalgen.proposers.builtin.render import helper_functions
+from metalgen.proposers.builtin.schedule import scheduled
 from metalgen.proposers.builtin.sizes import plan_expression
-from metalgen.proposers.builtin.tensors import Table, Tensor
+from metalgen.proposers.builtin.tensors import Tensor
 from metalgen.proposers.builtin.text import literal_text
 from metalgen.proposers.builtin.variants import Variant
 
 MAX_STEPS = 256
 MAX_BUFFERS = 31
 MAX_ELEMENTS = 2**31
+_PASSES = (arranged, scheduled)
 _EMITTERS = {
     "elementwise": elementwise_kernel,
     "rows": rows_kernel,
@@ -54,17 +59,30 @@ def assemble(outputs: Sequence[Tensor], variant: Variant) -> Assembly:
             f" {MAX_STEPS} steps (an unrolled loop? it must be one operator)"
         )
     name_tensors(fusion.memory.order)
-    loops = loop_form(fusion, [output.name for output in outputs])
-    verify_loops(loops)
-    taken = Names()
-    kernels = [_EMITTERS[group.kind](Draft(fusion, group, taken)) for group in fusion.groups]
+    loops = lowered(loop_form(fusion, [output.name for output in outputs]))
+    kernels = emitted(loops)
+    return Assembly(_source(kernels), _plan(loops, kernels), _summary(kernels), loops)
+
+
+def lowered(form: LoopForm) -> LoopForm:
+    """The form after all passes, verified before and after each."""
+    verify_loops(form)
+    for change in _PASSES:
+        form = change(form)
+        verify_loops(form)
+    return form
+
+
+def emitted(form: LoopForm) -> list[Kernel]:
+    """A kernel for each nest."""
+    kernels = [_EMITTERS[nest.kind](Draft(nest, form.buffers)) for nest in form.nests]
     for kernel in kernels:
         if len(kernel.step["args"]) > MAX_BUFFERS:
             raise UnsupportedError(
                 f"not supported: kernel '{kernel.name}' would need {len(kernel.step['args'])}"
                 f" buffers, Metal has {MAX_BUFFERS}"
             )
-    return Assembly(_source(kernels), _plan(fusion, outputs, kernels), _summary(kernels), loops)
+    return kernels
 
 
 def _check_sizes(tensors: Sequence[Tensor]) -> None:
@@ -88,31 +106,25 @@ def _source(kernels: Sequence[Kernel]) -> str:
     return "\n".join(parts)
 
 
-def _table(table: Table) -> str:
+def _table(table: Buffer) -> str:
     type_ = compute_type(table.dtype)
     storage = STORAGE_TYPES[table.dtype]
     values = ", ".join(literal_text(Constant(type_, value))[0] for value in table.values)
     return f"constant {storage} {identifier(table.name)}[] = {{{values}}};\n"
 
 
-def _plan(fusion: Fusion, outputs: Sequence[Tensor], kernels: Sequence[Kernel]) -> dict[str, Any]:
-    results = {id(output) for output in outputs}
-    buffers = {
-        member.tensor.name: _allocation(member.tensor)
-        for group in fusion.groups
-        for member in group.members
-        if fusion.is_written(member.tensor) and id(member.tensor) not in results
-    }
+def _plan(form: LoopForm, kernels: Sequence[Kernel]) -> dict[str, Any]:
+    between = (buffer for buffer in form.buffers.values() if buffer.role == "between")
     return {
-        "buffers": buffers,
-        "outputs": {output.name: _allocation(output) for output in outputs},
+        "buffers": {buffer.name: _allocation(buffer) for buffer in between},
+        "outputs": {name: _allocation(form.buffers[name]) for name in form.outputs},
         "steps": [kernel.step for kernel in kernels],
     }
 
 
-def _allocation(tensor: Tensor) -> dict[str, Any]:
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    return {"dtype": dtype, "shape": [plan_expression(size) for size in tensor.shape or ()]}
+def _allocation(buffer: Buffer) -> dict[str, Any]:
+    dtype = str(buffer.dtype).removeprefix("torch.")
+    return {"dtype": dtype, "shape": [plan_expression(size) for size in buffer.shape or ()]}
 
 
 def _summary(kernels: Sequence[Kernel]) -> str:

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from metalgen.proposers.builtin.kernel import Draft, Kernel
-from metalgen.proposers.builtin.loops import (
-    Grid,
-    axis_names,
-    by_stride,
-    grid_over,
-    join_axes,
-    renamed,
-    split_where_divided,
-)
 from metalgen.proposers.builtin.render import render
+from metalgen.proposers.builtin.schedules import Grid, PerElement
 
 
 def elementwise_kernel(draft: Draft) -> Kernel:
-    """Each thread computes the group's results at one place."""
-    target = draft.parts[0].accesses[0].target
-    assert target is not None
-    axes = split_where_divided(draft.work, draft.group.axes)
-    target = draft.parts[0].accesses[0].target
-    assert target is not None
-    axes = join_axes(draft.work, by_stride(axes, target))
-    axes = renamed(draft.work, axes, axis_names(len(axes)))
-    grid = grid_over(axes)
+    """Each thread computes the nest's results at one place."""
+    schedule = draft.nest.schedule
+    assert isinstance(schedule, PerElement)
+    grid = schedule.grid
     draft.writer.open()
-    draft.writer.count(*(part.accesses[-1].value for part in draft.parts))
-    stores = [draft.store(part) for part in draft.results]
+    draft.writer.count(*(statement.value for statement in draft.nest.statements))
+    stores = [draft.store(statement) for statement in draft.nest.results]
     statements = draft.writer.close() + stores
     source = render(
         "elementwise",
@@ -36,7 +23,9 @@ def elementwise_kernel(draft: Draft) -> Kernel:
         setup=axis_lines(draft, grid),
         statements=statements,
         parameters=draft.parameters(
-            [f"{grid.position_type} position [[thread_position_in_grid]]"] if axes else []
+            [f"{grid.position_type} position [[thread_position_in_grid]]"]
+            if draft.nest.axes
+            else []
         ),
     )
     return draft.finish(source, grid_geometry(draft, grid), helpers=set())

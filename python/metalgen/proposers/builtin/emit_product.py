@@ -8,76 +8,37 @@ from typing import Any
 from metalgen.proposers.builtin.expressions import Expr, Load, walk
 from metalgen.proposers.builtin.indexing import Axis, Index, product
 from metalgen.proposers.builtin.kernel import Draft, Kernel
-from metalgen.proposers.builtin.loops import (
-    join_axes,
-    renamed,
-    split_where_divided,
-)
 from metalgen.proposers.builtin.render import render
+from metalgen.proposers.builtin.schedules import Tile, digits
 from metalgen.proposers.builtin.sizes import ceil_divided, plan_expression
-from metalgen.proposers.builtin.tensors import Matmul
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A threadgroup's share: `rows` x `columns` results, `depth` terms of the sum at a time.
-
-    Thread (x, y) of 32 x `lines` computes neighbouring rows of every 32nd column.
-    """
-
-    rows: int
-    columns: int
-    depth: int
-    lines: int
-
-    @property
-    def rows_per_thread(self) -> int:
-        return self.rows // self.lines
-
-    @property
-    def columns_per_thread(self) -> int:
-        return self.columns // 32
-
-
-def tile_for(rows: int, columns: int) -> Tile:
-    """A tile that a small product fills and a large one gets much reuse from."""
-    width = 64 if columns > 32 else 32
-    for height, lines in ((64, 16), (32, 8), (16, 8)):
-        if rows > height // 2:
-            return Tile(height, width, 32, lines)
-    return Tile(8, width, 32, 8)
 
 
 def product_kernel(draft: Draft) -> Kernel:
     """The product and everything fused behind it."""
-    tensor = draft.group.anchor
-    assert isinstance(tensor, Matmul)
-    *batch, row, column = draft.group.axes
-    (k,) = draft.group.members[0].inner
-    batch_axes = join_axes(draft.work, split_where_divided(draft.work, tuple(batch)))
-    batch_axes = renamed(draft.work, batch_axes, _batch_names(len(batch_axes)))
-    row, column, k = renamed(draft.work, (row, column, k), ("row", "column", "k"))
-    tile = tile_for(row.extent.hint, column.extent.hint)
-    left, right = draft.parts[0].accesses[:2]
+    tile, first = draft.nest.schedule, draft.nest.statements[0]
+    assert isinstance(tile, Tile)
+    *batch, row, column = draft.nest.axes
+    (k,) = first.inner
+    left, right = first.values
     draft.writer.open()
     sides = (
-        _side(draft, left.value, k, row, default=True),
-        _side(draft, right.value, k, column, default=False),
+        _side(draft, left, k, row, default=True),
+        _side(draft, right, k, column, default=False),
     )
     hoisted = draft.writer.close()
-    statements = _epilogue(draft, batch_axes, row, column)
+    statements = _epilogue(draft)
     source = render(
         "product",
         name=draft.name,
         formulas=draft.formula(),
         tile=tile,
-        setup=_batch_lines(draft, batch_axes) + hoisted,
+        setup=_batch_lines(draft, batch) + hoisted,
         rows=draft.size(row.extent),
         columns=draft.size(column.extent),
         depth=draft.size(k.extent),
         left=sides[0],
         right=sides[1],
-        result=tensor.name,
+        result=first.result,
         statements=statements,
         parameters=draft.parameters(
             [
@@ -86,7 +47,7 @@ def product_kernel(draft: Draft) -> Kernel:
             ]
         ),
     )
-    return draft.finish(source, _launch(tile, row, column, batch_axes), helpers=set())
+    return draft.finish(source, _launch(tile, row, column, batch), helpers=set())
 
 
 @dataclass(frozen=True)
@@ -107,17 +68,10 @@ def _side(draft: Draft, value: Expr, k: Axis, line: Axis, *, default: bool) -> S
     return Side(text, _is_along(value, k, line, default=default), draft.writer.close(), k_setup)
 
 
-def _batch_names(count: int) -> tuple[str, ...]:
-    return ("batch",) if count == 1 else tuple(f"batch{i}" for i in range(count))
-
-
-def _batch_lines(draft: Draft, axes: tuple[Axis, ...]) -> list[str]:
+def _batch_lines(draft: Draft, axes: list[Axis]) -> list[str]:
     at = Index.of(Axis("group.z", product(axis.extent for axis in axes)))
-    lines: list[str] = []
-    for axis in reversed(axes):
-        digit = at if axis is axes[0] else at % axis.extent
-        lines.append(f"const uint {axis.name} = {draft.writer.index(digit)};")
-        at = at // axis.extent
+    parts = reversed(digits(axes, at))
+    lines = [f"const uint {axis.name} = {draft.writer.index(digit)};" for axis, digit in parts]
     return list(reversed(lines))
 
 
@@ -134,17 +88,17 @@ def _is_along(value: Expr, k: Axis, other: Axis, *, default: bool) -> bool:
     return default
 
 
-def _epilogue(draft: Draft, batch: tuple[Axis, ...], row: Axis, column: Axis) -> list[str]:
+def _epilogue(draft: Draft) -> list[str]:
     draft.writer.open()
-    draft.writer.open((*batch, row, column))
-    draft.writer.count(*(part.accesses[-1].value for part in draft.results))
-    stores = [draft.store(part) for part in draft.results]
+    draft.writer.open(draft.nest.axes)
+    draft.writer.count(*(statement.stored for statement in draft.nest.results))
+    stores = [draft.store(statement) for statement in draft.nest.results]
     lines = draft.writer.close() + stores
     # What depends on no axis at all was put before the loops' bodies; here that is the same place.
     return draft.writer.close() + lines
 
 
-def _launch(tile: Tile, row: Axis, column: Axis, batch: tuple[Axis, ...]) -> dict[str, Any]:
+def _launch(tile: Tile, row: Axis, column: Axis, batch: list[Axis]) -> dict[str, Any]:
     count = product(axis.extent for axis in batch)
     return {
         "threadgroups": [
@@ -152,5 +106,5 @@ def _launch(tile: Tile, row: Axis, column: Axis, batch: tuple[Axis, ...]) -> dic
             ceil_divided(row.extent, tile.rows),
             plan_expression(count),
         ],
-        "group_size": [32, tile.lines, 1],
+        "group_size": list(tile.group),
     }

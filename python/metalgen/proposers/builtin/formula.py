@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from metalgen.proposers.builtin.expressions import (
@@ -12,10 +11,9 @@ from metalgen.proposers.builtin.expressions import (
     IndexValue,
     Load,
     Variable,
-    walk,
 )
 from metalgen.proposers.builtin.forms import ADD, FORMS, MULTIPLY, PRIMARY
-from metalgen.proposers.builtin.tensors import Matmul, Reduction, Scan, Tensor
+from metalgen.proposers.builtin.loop_form import Statement
 from metalgen.proposers.builtin.text import _least_binding as least_binding
 from metalgen.proposers.builtin.text import _parenthesized as parenthesized
 from metalgen.proposers.builtin.text import literal_text
@@ -27,14 +25,11 @@ MOST_OPERATIONS = 24
 LONGEST = 94
 
 
-def formula_of(name: str, tensor: Tensor, originals: Mapping[int, Expr], draft: Draft) -> str:
+def formula_of(name: str, statement: Statement, draft: Draft) -> str:
     """`y = gelu(x * w)`; long ones only say how many operations they are."""
-    printer = _Printer(originals, draft)
-    value = originals[id(tensor)]
-    if isinstance(tensor, Reduction | Matmul | Scan):
-        text = printer.local(tensor)[0]
-    else:
-        text = printer.text(value)[0]
+    printer = _Printer(draft)
+    gathers = statement.how != "store"
+    text = (printer.gathered(statement) if gathers else printer.text(statement.value))[0]
     if printer.operations > MOST_OPERATIONS or len(name) + len(text) > LONGEST:
         return f"{name} = {printer.operations} operations on {', '.join(printer.names())}"
     return f"{name} = {text}"
@@ -43,21 +38,16 @@ def formula_of(name: str, tensor: Tensor, originals: Mapping[int, Expr], draft: 
 class _Printer:
     """Prints expressions without indices."""
 
-    def __init__(self, originals: Mapping[int, Expr], draft: Draft) -> None:
-        self._originals = originals
+    def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        self._tensors = {part.tensor.name: part.tensor for part in draft.parts}
+        self._statements = {each.result: each for each in draft.nest.statements}
         self.operations = 0
 
     def names(self) -> list[str]:
         """The buffers that everything in the kernel reads."""
-        used = {
-            load.buffer
-            for value in self._originals.values()
-            for load in walk(value)
-            if isinstance(load, Load)
-        }
-        return sorted(self._draft.bindings[name].name for name in used) or ["nothing"]
+        return sorted(self._draft.bindings[name].name for name in self._draft.nest.reads) or [
+            "nothing"
+        ]
 
     def text(self, value: Expr) -> tuple[str, int]:
         if self.operations > MOST_OPERATIONS:
@@ -68,29 +58,23 @@ class _Printer:
         if isinstance(value, Load):
             return self._draft.bindings[value.buffer].name, PRIMARY
         if isinstance(value, Variable):
-            tensor = self._tensors.get(value.name)
-            inside = isinstance(tensor, Matmul | Scan)
-            return self.local(tensor) if tensor is not None and inside else (value.name, PRIMARY)
+            statement = self._statements.get(value.name)
+            inside = statement is not None and statement.how in ("dot", "scan")
+            return self.gathered(statement) if statement and inside else (value.name, PRIMARY)
         if isinstance(value, IndexValue):
             return _index_name(value), PRIMARY
         assert isinstance(value, Apply)
         return self._apply(value)
 
-    def local(self, tensor: Tensor) -> tuple[str, int]:
-        """A reduction or product that the kernel computes itself."""
-        value = self._originals[id(tensor)]
+    def gathered(self, statement: Statement) -> tuple[str, int]:
+        """A reduction, product or scan that the kernel computes itself."""
         self.operations += 1
-        if isinstance(tensor, Matmul):
-            return self._product(tensor)
-        kind = tensor.kind if isinstance(tensor, Reduction) else "running sum"
-        if isinstance(tensor, Scan):
-            kind = f"running {tensor.kind}"
-        return f"{kind}({self.text(value)[0]})", PRIMARY
-
-    def _product(self, tensor: Matmul) -> tuple[str, int]:
-        part = next(part for part in self._draft.parts if part.tensor is tensor)
-        left, right = (self.text(access.value) for access in part.accesses[:2])
-        return f"{parenthesized(left, MULTIPLY)} @ {parenthesized(right, ADD + 2)}", MULTIPLY
+        if statement.how == "dot":
+            left, right = (self.text(value) for value in statement.values)
+            both = f"{parenthesized(left, MULTIPLY)} @ {parenthesized(right, ADD + 2)}"
+            return both, MULTIPLY
+        kind = f"running {statement.kind}" if statement.how == "scan" else statement.kind
+        return f"{kind}({self.text(statement.value)[0]})", PRIMARY
 
     def _apply(self, value: Apply) -> tuple[str, int]:
         form = FORMS[value.form]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from metalgen.proposers.builtin.division import flatten
 from metalgen.proposers.builtin.evaluate import Evaluator
 from metalgen.proposers.builtin.expressions import Expr
 from metalgen.proposers.builtin.indexing import Atom, Axis, Index, product
+from metalgen.proposers.builtin.loop_form import Kind
 from metalgen.proposers.builtin.materialize import Materialization
 from metalgen.proposers.builtin.solve import solve, split_axes
 from metalgen.proposers.builtin.tensors import (
@@ -24,8 +24,6 @@ from metalgen.proposers.builtin.tensors import (
     Tensor,
     positions,
 )
-
-Kind = Literal["elementwise", "rows", "product", "scan"]
 
 
 @dataclass

@@ -1,30 +1,24 @@
-"""One kernel in the making: which tensors it names, what it computes, its text and its launch."""
+"""One kernel in the making: which memory it names, what it computes, its text and its launch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metalgen.proposers.builtin.division import flatten
-from metalgen.proposers.builtin.evaluate import buffer_name
 from metalgen.proposers.builtin.expressions import (
     STORAGE_TYPES,
     Expr,
-    Load,
     Variable,
     compute_type,
     convert,
     walk,
 )
 from metalgen.proposers.builtin.formula import formula_of
-from metalgen.proposers.builtin.fuse import Fusion, Group, Member, evaluate
 from metalgen.proposers.builtin.indexing import Index, Size
-from metalgen.proposers.builtin.labels import label_of
-from metalgen.proposers.builtin.loops import Access, Work
+from metalgen.proposers.builtin.loop_form import Buffer, LoopNest, Statement
 from metalgen.proposers.builtin.naming import Names
 from metalgen.proposers.builtin.sizes import plan_expression
-from metalgen.proposers.builtin.tensors import Pointwise, Reduction, Stored, Table, Tensor
 from metalgen.proposers.builtin.text import Binding, Writer
 
 
@@ -36,85 +30,44 @@ class Kernel:
     source: str
     step: dict[str, Any]
     helpers: frozenset[str]
-    tables: tuple[Table, ...]
-
-
-@dataclass
-class Part:
-    """A member with its expressions as they are rewritten for the kernel's axes."""
-
-    member: Member
-    accesses: list[Access]
-
-    @property
-    def tensor(self) -> Tensor:
-        return self.member.tensor
-
-    @property
-    def value(self) -> Expr:
-        return self.accesses[0].value
+    tables: tuple[Buffer, ...]
 
 
 class Draft:
-    """Collects what a kernel needs: expressions, buffers, sizes; `finish` makes the kernel."""
+    """Writes one loop nest: names its memory and sizes; `finish` makes the kernel."""
 
-    def __init__(self, fusion: Fusion, group: Group, names: Names) -> None:
-        self.fusion = fusion
-        self.group = group
-        self.work = Work()
-        self.evaluator = fusion.evaluator(group)
-        self.parts = [self._part(member) for member in group.members]
-        self.name = names.fresh(label_of(fusion, group))
-        self._original = [part.value for part in self.parts]
+    def __init__(self, nest: LoopNest, buffers: Mapping[str, Buffer]) -> None:
+        self.nest = nest
+        self.name = nest.name
         self._locals = Names()
-        self.results = [part for part in self.parts if fusion.is_written(part.tensor)]
-        self.operands = list(self.evaluator.loaded.values())
+        self._results = [buffers[statement.result] for statement in nest.results]
+        self._operands = [buffers[name] for name in nest.reads]
         self.bindings = self._bind()
         self.writer = Writer(self.bindings, self._locals)
 
-    def _part(self, member: Member) -> Part:
-        expressions = evaluate(self.evaluator, member.tensor, member)
-        accesses = [Access(value) for value in expressions]
-        if isinstance(member.tensor, Pointwise):
-            accesses[0].target = flatten(member.index, member.tensor.shape)
-        elif self.fusion.is_written(member.tensor):
-            result = Variable(compute_type(member.tensor.dtype), member.tensor.name)
-            accesses.append(Access(result, flatten(member.index, member.tensor.shape)))
-        self.work.accesses += accesses
-        return Part(member, accesses)
-
     def _bind(self) -> dict[str, Binding]:
+        # What is gathered over loops is a variable too, which keeps the plain name.
+        for statement in self.nest.statements:
+            if statement.how != "store":
+                self._locals.fresh(statement.result)
+        named = {each.result for each in self.nest.statements if each.how == "store"}
+        constants = [buffer for buffer in self._operands if buffer.role == "constant"]
         bindings: dict[str, Binding] = {}
-        for part in self.parts:
-            # Reductions and products are also variables: those keep the plain name.
-            if not isinstance(part.tensor, Pointwise):
-                self._locals.fresh(part.tensor.name)
-        for tensor in self.operands:
-            if isinstance(tensor, Table):
-                name = self._locals.fresh(tensor.name)
-                bindings[buffer_name(tensor)] = Binding(name, STORAGE_TYPES[tensor.dtype])
-        for tensor in [*(part.tensor for part in self.results), *self._buffers()]:
-            wanted = tensor.name if isinstance(tensor, Stored | Pointwise) else f"{tensor.name}_out"
-            wanted = f"{wanted}_out" if self._is_named_value(tensor) else wanted
+        for buffer in [*constants, *self._results, *self._read()]:
+            wanted = f"{buffer.word}_out" if buffer.name in named else buffer.word
             name = self._locals.fresh(wanted)
-            bindings[buffer_name(tensor)] = Binding(name, STORAGE_TYPES[tensor.dtype])
+            bindings[buffer.name] = Binding(name, STORAGE_TYPES[buffer.dtype])
         return bindings
 
-    def _is_named_value(self, tensor: Tensor) -> bool:
-        return isinstance(tensor, Pointwise) and any(part.tensor is tensor for part in self.parts)
-
-    def store(self, part: Part) -> str:
-        """The statement that writes the part's value where it belongs."""
-        access = part.accesses[-1]
-        assert access.target is not None
-        return self.assignment(part.tensor, access.target, access.value)
-
-    def assignment(self, tensor: Tensor, target: Index, value: Expr) -> str:
-        binding = self.bindings[buffer_name(tensor)]
-        text = self.writer.text(convert(value, compute_type(tensor.dtype)))
+    def store(self, statement: Statement, value: Expr | None = None) -> str:
+        """The line that writes the statement's result, or `value` for it, where it belongs."""
+        assert statement.target is not None
+        binding = self.bindings[statement.result]
+        value = value or statement.stored
+        text = self.writer.text(convert(value, compute_type(statement.dtype)))
         if binding.storage not in ("float", "bool") and binding.storage != value.type:
             text = f"{binding.storage}({text})"
-        return f"{binding.name}[{self.writer.index(target)}] = {text};"
+        return f"{binding.name}[{self.writer.index(statement.target)}] = {text};"
 
     def size(self, index: Index) -> str:
         """A size as an operand in the kernel's text."""
@@ -126,78 +79,57 @@ class Draft:
 
     def formula(self) -> list[str]:
         """What each result is, and before it what it needs of the row, as comments."""
-        originals = {id(p.tensor): v for p, v in zip(self.parts, self._original, strict=True)}
-        read = {
-            variable.name
-            for value in self._original
-            for variable in walk(value)
-            if isinstance(variable, Variable)
-        }
+        values = (value for each in self.nest.statements for value in walk(each.value))
+        read = {value.name for value in values if isinstance(value, Variable)}
         lines: list[str] = []
-        for part in self.parts:
-            needed = isinstance(part.tensor, Reduction) and part.tensor.name in read
-            if needed:
-                lines.append(formula_of(part.tensor.name, part.tensor, originals, self))
-            elif part in self.results:
-                name = self.bindings[buffer_name(part.tensor)].name
-                lines.append(formula_of(name, part.tensor, originals, self))
+        for statement in self.nest.statements:
+            if statement.how == "reduce" and statement.result in read:
+                lines.append(formula_of(statement.result, statement, self))
+            elif statement.target is not None:
+                lines.append(formula_of(self.bindings[statement.result].name, statement, self))
         return lines
 
     def parameters(self, attributes: Sequence[str]) -> list[str]:
         """The kernel's parameter declarations, results first, then operands and sizes."""
-        written = [
-            f"device {self._storage(part.tensor)}* {self._name(part.tensor)}"
-            for part in self.results
-        ]
-        read = [
-            f"device const {self._storage(tensor)}* {self._name(tensor)}"
-            for tensor in self._buffers()
-        ]
+        written = [self._declared("device ", buffer) for buffer in self._results]
+        read = [self._declared("device const ", buffer) for buffer in self._read()]
         sizes = [f"constant uint& {size.name}" for size in self._sizes()]
         declared = [*written, *read, *sizes]
         widest = max(len(text) for text in declared)
         aligned = [f"{text.ljust(widest)} [[buffer({i})]]" for i, text in enumerate(declared)]
         return [*aligned, *attributes]
 
-    def arguments(self) -> list[Any]:
-        """What the launch plan passes for the buffers above."""
-        tensors = [*(part.tensor for part in self.results), *self._buffers()]
-        names: list[Any] = [buffer_name(tensor) for tensor in tensors]
-        return names + [{"uint": size.expression} for size in self._sizes()]
-
     def finish(self, source: str, geometry: dict[str, Any], *, helpers: set[str]) -> Kernel:
-        step: dict[str, Any] = {"kernel": self.name, "args": self.arguments(), **geometry}
+        """The kernel, which runs once where it depends on parameters alone."""
+        step: dict[str, Any] = {"kernel": self.name, "args": self._arguments(), **geometry}
         if self._is_constant() and all(isinstance(size, int) for size in _sizes_of(geometry)):
             step["once"] = True
-        tables = tuple(tensor for tensor in self.operands if isinstance(tensor, Table))
+        tables = tuple(buffer for buffer in self._operands if buffer.role == "constant")
         return Kernel(self.name, source, step, frozenset(helpers | self.writer.helpers), tables)
 
     def extents(self, *sizes: Index) -> list[Any]:
         """Sizes as the launch plan writes them."""
         return [plan_expression(size) for size in sizes]
 
-    def loads(self, value: Expr) -> list[Load]:
-        return [part for part in walk(value) if isinstance(part, Load)]
+    def _arguments(self) -> list[Any]:
+        """What the launch plan passes for the parameters."""
+        names: list[Any] = [buffer.name for buffer in (*self._results, *self._read())]
+        return names + [{"uint": size.expression} for size in self._sizes()]
 
-    def _buffers(self) -> list[Tensor]:
-        return [tensor for tensor in self.operands if not isinstance(tensor, Table)]
+    def _declared(self, space: str, buffer: Buffer) -> str:
+        binding = self.bindings[buffer.name]
+        return f"{space}{binding.storage}* {binding.name}"
+
+    def _read(self) -> list[Buffer]:
+        return [buffer for buffer in self._operands if buffer.role != "constant"]
 
     def _sizes(self) -> list[Size]:
         return sorted(self.writer.sizes.values(), key=lambda size: size.name)
 
-    def _storage(self, tensor: Tensor) -> str:
-        return self.bindings[buffer_name(tensor)].storage
-
-    def _name(self, tensor: Tensor) -> str:
-        return self.bindings[buffer_name(tensor)].name
-
     def _is_constant(self) -> bool:
         """Whether nothing the kernel reads, and no size, depends on the inputs."""
-        reads = all(
-            isinstance(tensor, Table) or (isinstance(tensor, Stored) and tensor.is_parameter)
-            for tensor in self.operands
-        )
-        outputs = any(self.fusion.memory.is_output(part.tensor) for part in self.results)
+        reads = all(buffer.role in ("parameter", "constant") for buffer in self._operands)
+        outputs = any(buffer.role == "output" for buffer in self._results)
         return reads and not outputs and not self.writer.sizes
 
 

@@ -1,129 +1,113 @@
-"""The loop-level form, between the graph and Metal: loops over named axes, printed and verified."""
+"""The loop-level form, between the graph and Metal: what kernels are made from, and only from it.
+
+`loop_build` makes it from fused groups, the passes `arrange` and `schedule` turn it into itself,
+`loop_verify` checks it after each, and `emit_*` write what it says as MSL and launches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from metalgen.errors import UnsupportedError
-from metalgen.proposers.builtin.evaluate import buffer_name
-from metalgen.proposers.builtin.expressions import Expr, Load, Variable, indices, walk
-from metalgen.proposers.builtin.fuse import Fusion, Group, Kind, Member, evaluate
-from metalgen.proposers.builtin.indexing import Axis
+import torch
+
+from metalgen.proposers.builtin.expressions import Expr, Load, Variable, compute_type, walk
+from metalgen.proposers.builtin.indexing import Axis, Index
 from metalgen.proposers.builtin.loop_text import Lines, index_text
-from metalgen.proposers.builtin.tensors import Idx, Matmul, Reduction, Scan, Stored, Table
+from metalgen.proposers.builtin.schedules import Schedule
+from metalgen.proposers.builtin.tensors import Idx
+
+Kind = Literal["elementwise", "rows", "product", "scan"]
+How = Literal["store", "reduce", "dot", "scan"]
+Role = Literal["input", "parameter", "constant", "between", "output"]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Row-major memory: `name` in the launch plan, `word` in kernels; `values` of a constant."""
+
+    name: str
+    word: str
+    dtype: torch.dtype
+    shape: Idx
+    role: Role
+    values: tuple[float | int | bool, ...] = ()
 
 
 @dataclass(frozen=True)
 class Statement:
-    """`result[index] = values`, within further loops over `inner`.
+    """`result[target] = values`, within further loops over `inner`.
 
-    `how` says what is done with the values over `inner`: "store" (each for itself), "dot" (two
-    values), "scan sum", or the reduction's kind. What is not `written` lives within its loops only.
+    `how` says what is done with the values over `inner`: "store" keeps each where it belongs;
+    "reduce" gathers them by `kind` (sum, max, ...; a second value is the place that argmax and
+    argmin give); "dot" sums products of two; "scan" keeps what is gathered so far. Without a target
+    the result lives within its loops only. `overlaps`: neighbouring results read the same elements.
     """
 
     result: str
-    index: Idx
-    inner: tuple[Axis, ...]
-    how: str
+    dtype: torch.dtype
+    how: How
     values: tuple[Expr, ...]
-    written: bool
+    target: Index | None
+    inner: tuple[Axis, ...] = ()
+    kind: str = ""
+    overlaps: bool = False
+
+    @property
+    def value(self) -> Expr:
+        """What is stored or gathered: the first of the values."""
+        return self.values[0]
+
+    @property
+    def stored(self) -> Expr:
+        """What goes to the target: the value itself, or the variable that gathered it."""
+        if self.how == "store":
+            return self.value
+        return Variable(compute_type(self.dtype), self.result)
 
 
 @dataclass(frozen=True)
 class LoopNest:
-    """One kernel to be; iterations of its `axes` may run in any order."""
+    """One kernel; iterations of its `axes` may run in any order, `schedule` says on which threads.
 
+    There is no schedule before the pass that chooses it.
+    """
+
+    name: str
     kind: Kind
     axes: tuple[Axis, ...]
     statements: tuple[Statement, ...]
+    schedule: Schedule | None = None
+
+    @property
+    def results(self) -> tuple[Statement, ...]:
+        """What the kernel leaves in memory."""
+        return tuple(each for each in self.statements if each.target is not None)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the buffers that are read, each once."""
+        values = walk(*(value for each in self.statements for value in each.values))
+        return tuple(dict.fromkeys(value.buffer for value in values if isinstance(value, Load)))
 
 
 @dataclass(frozen=True)
 class LoopForm:
-    """Nests in the order they run; `given` lies in memory before, `outputs` must after."""
+    """Nests in the order they run, and all memory by name; `outputs` must be written."""
 
     nests: tuple[LoopNest, ...]
-    given: frozenset[str]
+    buffers: Mapping[str, Buffer]
     outputs: tuple[str, ...]
 
     def __str__(self) -> str:
         return "\n".join(line for nest in self.nests for line in _lines(nest))
 
 
-def loop_form(fusion: Fusion, outputs: Sequence[str]) -> LoopForm:
-    """The groups as loops; tensors must have their names by now."""
-    given = (t for t in fusion.memory.order if isinstance(t, Stored | Table))
-    nests = tuple(_nest(fusion, group) for group in fusion.groups)
-    return LoopForm(nests, frozenset(map(buffer_name, given)), tuple(outputs))
-
-
-def verify_loops(form: LoopForm) -> None:
-    """Raise UnsupportedError unless what is read is there by then and all outputs are written.
-
-    Every axis in an index must be a loop around it, and nothing is written twice.
-    """
-    stored = set(form.given)
-    for nest in form.nests:
-        local: set[str] = set()
-        for statement in nest.statements:
-            _verify_statement(nest, statement, stored, local)
-            local.add(statement.result)
-        for statement in nest.statements:
-            if statement.written and statement.result in stored:
-                raise _broken(statement, "is written twice")
-            if statement.written:
-                stored.add(statement.result)
-    if missing := [name for name in form.outputs if name not in stored]:
-        raise UnsupportedError(f"not supported: loop form: nothing writes {', '.join(missing)}")
-
-
-def _verify_statement(
-    nest: LoopNest, statement: Statement, stored: Collection[str], local: Collection[str]
-) -> None:
-    around = {*nest.axes, *statement.inner}
-    for index in (*indices(*statement.values), *statement.index):
-        if outside := index.axes() - around:
-            names = ", ".join(sorted(axis.name for axis in outside))
-            raise _broken(statement, f"uses {names}, which no loop around it has")
-    for value in walk(*statement.values):
-        if isinstance(value, Load) and value.buffer not in stored:
-            raise _broken(statement, f"reads '{value.buffer}', which is not in memory yet")
-        if isinstance(value, Variable) and value.name not in local:
-            raise _broken(statement, f"needs '{value.name}', which is not computed yet")
-
-
-def _broken(statement: Statement, what: str) -> UnsupportedError:
-    return UnsupportedError(f"not supported: loop form: '{statement.result}' {what}")
-
-
-def _nest(fusion: Fusion, group: Group) -> LoopNest:
-    evaluator = fusion.evaluator(group)
-
-    def statement(member: Member) -> Statement:
-        return Statement(
-            buffer_name(member.tensor),
-            member.index,
-            member.inner,
-            _how(member),
-            evaluate(evaluator, member.tensor, member),
-            fusion.is_written(member.tensor),
-        )
-
-    return LoopNest(group.kind, group.axes, tuple(map(statement, group.members)))
-
-
-def _how(member: Member) -> str:
-    tensor = member.tensor
-    if isinstance(tensor, Matmul):
-        return "dot"
-    if isinstance(tensor, Scan):
-        return f"scan {tensor.kind}"
-    return tensor.kind if isinstance(tensor, Reduction) else "store"
-
-
 def _lines(nest: LoopNest) -> Iterator[str]:
-    yield f"{nest.kind} parallel({_loops(nest.axes)}):"
+    yield f"{nest.name}: {nest.kind} parallel({_loops(nest.axes)})"
+    if nest.schedule is not None:
+        yield f"  on {nest.schedule}"
     for statement in nest.statements:
         indent = "  "
         if statement.inner:
@@ -132,9 +116,15 @@ def _lines(nest: LoopNest) -> Iterator[str]:
         lines = Lines()
         values = ", ".join(map(lines.text, statement.values))
         yield from (indent + line for line in lines.before)
-        place = f"[{', '.join(map(index_text, statement.index))}]" if statement.written else ""
-        value = values if statement.how == "store" else f"{statement.how}({values})"
-        yield f"{indent}{statement.result}{place} = {value}"
+        place = f"[{index_text(statement.target)}]" if statement.target is not None else ""
+        yield f"{indent}{statement.result}{place} = {_gathered(statement, values)}"
+
+
+def _gathered(statement: Statement, values: str) -> str:
+    if statement.how == "store":
+        return values
+    name = {"dot": "dot", "scan": f"running {statement.kind}"}.get(statement.how, statement.kind)
+    return f"{name}({values})"
 
 
 def _loops(axes: Sequence[Axis]) -> str:
