@@ -21,9 +21,11 @@ from metalgen.software.meetings import (
     meeting_of,
     store_operands,
 )
+from metalgen.software.turns import TURN
 
 STRAND = "metalgen.strand"
 # What a lane's `site` says while it waits; smaller numbers are the places of its meetings.
+AT_TURN = 0x7FFFFFFD
 AT_BARRIER = 0x7FFFFFFE
 RETURNED = 0x7FFFFFFF
 
@@ -135,19 +137,23 @@ def _entrance(first: Block, cuts: list[_Cut]) -> Instruction:
 
 
 def _meetings(cuts: list[_Cut], numbers: dict[int, int]) -> dict[int, Meeting]:
-    """The meetings by number, but for threadgroup barriers; no two share slots."""
+    """The meetings of SIMD-groups by number; no two share slots."""
     found: dict[int, Meeting] = {}
     for cut in cuts:
         number = numbers[id(cut.call)]
-        if not is_threadgroup_barrier(cut.call) and number not in found:
+        if not _is_of_threadgroup(cut.call) and number not in found:
             end = max((meeting.slots for meeting in found.values()), default=0)
             found[number] = meeting_of(cut.call, number, end)
     return found
 
 
+def _is_of_threadgroup(call: Instruction) -> bool:
+    return is_threadgroup_barrier(call) or call.callee_name == TURN
+
+
 def _write_meeting(cut: _Cut, meeting: Meeting | None, state: int) -> None:
     """Hand over operands, return, and take the result when called in `state`."""
-    site = AT_BARRIER
+    site = AT_TURN if cut.call.callee_name == TURN else AT_BARRIER
     handed: list[str] = []
     if meeting is not None:
         site, handed = meeting.number, list(store_operands(cut.before.instructions[-2], meeting))

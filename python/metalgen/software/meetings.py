@@ -14,6 +14,7 @@ from metalgen.software.abi import SIMDGROUP_WIDTH
 from metalgen.software.ir.model import Instruction, Operand
 from metalgen.software.ir.types import I1, I8, VOID, Type, Vector
 from metalgen.software.meeting_order import RECONVERGE
+from metalgen.software.turns import TURN
 
 SLOT_BYTES = 8 * SIMDGROUP_WIDTH
 _PREFIXES = ("air.wg.", "air.simd", "air.quad")
@@ -26,7 +27,7 @@ def is_meeting(instruction: Instruction) -> bool:
 
 
 def is_meeting_name(name: str) -> bool:
-    return name.startswith(_PREFIXES) or name == RECONVERGE
+    return name.startswith(_PREFIXES) or name in (RECONVERGE, TURN)
 
 
 def is_threadgroup_barrier(instruction: Instruction) -> bool:

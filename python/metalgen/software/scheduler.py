@@ -2,7 +2,8 @@
 
 A SIMD-group's lanes all run to their next meeting. Those that wait at the meeting with the lowest
 number take part in it together and run on; when none is left but those at a threadgroup barrier,
-the next SIMD-group has its turn. When all have had theirs, the barrier opens.
+the next SIMD-group runs. When all have run, the barrier opens. Lanes that wait for others to read
+first (turns.py) run on when all SIMD-groups have come to such a place or to a barrier.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 from metalgen.software import abi, runtime
 from metalgen.software.coroutines import (
-    AT_BARRIER,
     RETURNED,
     STRAND,
     Coroutine,
@@ -27,6 +27,7 @@ from metalgen.software.matrices import narrow_matrices
 from metalgen.software.meetings import SLOT_BYTES, Meeting, is_meeting_name
 from metalgen.software.operations import calls, perform
 from metalgen.software.prepare import Prepared
+from metalgen.software.turns import add_turns
 
 _LANES = abi.SIMDGROUP_WIDTH
 _SITES = f"<{_LANES} x i32>"
@@ -34,6 +35,7 @@ _SITES = f"<{_LANES} x i32>"
 
 def lower_to_coroutines(prepared: Prepared) -> str:
     """A module whose entry point runs a kernel with meeting points, one coroutine per thread."""
+    add_turns(prepared.module, prepared.function, prepared.signature)
     narrow_matrices(prepared.function)
     given = arguments(prepared)
     strand = make_coroutine(prepared.function, prepared.module.layout)
@@ -56,6 +58,7 @@ def _declare_what_is_called(module: Module, meetings: Sequence[Meeting]) -> None
         del declarations[name]
     for meeting in meetings:
         declarations.update((name, runtime.declaration(name)) for name in calls(meeting))
+    declarations["llvm.umin.i32"] = "declare i32 @llvm.umin.i32(i32, i32)"
     declarations["llvm.cttz.i32"] = "declare i32 @llvm.cttz.i32(i32, i1)"
     minimum = f"llvm.vector.reduce.umin.v{_LANES}i32"
     declarations[minimum] = f"declare i32 @{minimum}({_SITES})"
@@ -81,21 +84,27 @@ def _case(meeting: Meeting, operations: Mapping[Meeting, str]) -> str:
 
 
 def _simdgroup_function(strand: Coroutine, operations: Mapping[Meeting, str]) -> str:
-    """`i1 @metalgen.simdgroup(sites, frames, payload)`: whether lanes wait at a barrier."""
+    """`i32 @metalgen.simdgroup(wanted, sites, frames, payload)`: the first site of its lanes.
+
+    Lanes run if the first site is the wanted one.
+    """
     numbers = [meeting.number for meeting in strand.meetings]
     again = "".join(f", [ %next, %meeting.{n} ]" for n in numbers)
     cases = " ".join(f"i32 {n}, label %meeting.{n}" for n in numbers)
     bodies = "\n".join(_case(meeting, operations) for meeting in strand.meetings)
     return f"""
-define internal i1 @metalgen.simdgroup(ptr %sites, ptr %frames, ptr %payload) {{
+define internal i32 @metalgen.simdgroup(i32 %wanted, ptr %sites, ptr %frames, ptr %payload) {{
 start:
   %before = load {_SITES}, ptr %sites, align 64
-  %live = icmp ne {_SITES} %before, splat (i32 {RETURNED})
-  %all = bitcast <{_LANES} x i1> %live to i32
-  %none = icmp eq i32 %all, 0
-  br i1 %none, label %idle, label %run
+  %least = call i32 @llvm.vector.reduce.umin.v{_LANES}i32({_SITES} %before)
+  %least.one = insertelement {_SITES} poison, i32 %least, i32 0
+  %least.all = shufflevector {_SITES} %least.one, {_SITES} poison, {_SITES} zeroinitializer
+  %at.least = icmp eq {_SITES} %before, %least.all
+  %all = bitcast <{_LANES} x i1> %at.least to i32
+  %is.wanted = icmp eq i32 %least, %wanted
+  br i1 %is.wanted, label %run, label %idle
 idle:
-  ret i1 false
+  ret i32 %least
 run:
   %active = phi i32 [ %all, %start ]{again}
   br label %lane
@@ -119,8 +128,7 @@ choose:
   %next = bitcast <{_LANES} x i1> %here to i32
   switch i32 %first, label %blocked [ {cases} ]
 blocked:
-  %at.barrier = icmp eq i32 %first, {AT_BARRIER}
-  ret i1 %at.barrier
+  ret i32 %first
 {bodies}
 }}
 """
@@ -180,23 +188,27 @@ clear:
 cleared:
 """
 
+# The first SIMD-group last, as in the simdgroup lowering.
 _ROUNDS = f"""
   br label %round
 round:
+  %wanted = phi i32 [ 0, %z.end ], [ %least.now, %round.end ]
   br label %group
 group:
-  %number = phi i64 [ 0, %round ], [ %number.next, %group ]
-  %waiting = phi i1 [ false, %round ], [ %waiting.now, %group ]
+  %left = phi i64 [ %simdgroups.wide, %round ], [ %number, %group ]
+  %least.so.far = phi i32 [ {RETURNED}, %round ], [ %least.now, %group ]
+  %number = sub nuw i64 %left, 1
   %first.lane = mul nuw nsw i64 %number, {_LANES}
   %group.sites = getelementptr i32, ptr %sites, i64 %first.lane
   %group.frames = getelementptr [FRAME_BYTES x i8], ptr %frames, i64 %first.lane
-  %blocked = call i1 @metalgen.simdgroup(ptr %group.sites, ptr %group.frames, ptr %payload)
-  %waiting.now = or i1 %waiting, %blocked
-  %number.next = add nuw nsw i64 %number, 1
-  %groups.more = icmp ult i64 %number.next, %simdgroups.wide
+  %site.now = call i32 @metalgen.simdgroup(
+      i32 %wanted, ptr %group.sites, ptr %group.frames, ptr %payload)
+  %least.now = call i32 @llvm.umin.i32(i32 %least.so.far, i32 %site.now)
+  %groups.more = icmp ne i64 %number, 0
   br i1 %groups.more, label %group, label %round.end
 round.end:
-  br i1 %waiting.now, label %round, label %done
+  %waits = icmp ne i32 %least.now, {RETURNED}
+  br i1 %waits, label %round, label %done
 done:
   ret void
 """

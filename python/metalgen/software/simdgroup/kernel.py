@@ -28,8 +28,9 @@ from metalgen.software.simdgroup.patterns import index_pattern
 from metalgen.software.simdgroup.private import PrivateLayout, lay_out
 from metalgen.software.simdgroup.shapes import Parts, Pattern, Shape, Uniform, Varying, evenly
 from metalgen.software.simdgroup.values import Held, Line, Mask, Parted, Same, Wide
+from metalgen.software.turns import TURN
 
-Barrier = Callable[[], None]
+Wait = Callable[[bool], None]
 
 
 def shape_of(held: Held) -> Shape:
@@ -46,7 +47,7 @@ def shape_of(held: Held) -> Shape:
 
 
 class Kernel:
-    """One kernel under translation; `barrier` writes what happens at a threadgroup barrier."""
+    """One kernel under translation; `wait` writes how others are waited for, by turn or barrier."""
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class Kernel:
         parameters: Mapping[str, Held],
         bounds: Mapping[str, Sequence[int | None]],
         defined: Callable[[str], bool],
-        barrier: Barrier,
+        wait: Wait,
     ) -> None:
         self.builder = builder
         self.lanes = Lanes(builder, layout)
@@ -74,7 +75,7 @@ class Kernel:
         )
         self._layout = layout
         self._parameters = parameters
-        self._barrier = barrier
+        self._wait = wait
         self._calls = Calls(self.lanes, self.private, defined, products_in_turn(function))
         self._slots = self._make_slots()
         self._here: dict[str, Held] = {}
@@ -201,7 +202,7 @@ class Kernel:
     def _call(self, instruction: Instruction, mask: Mask) -> Held | None:
         name = instruction.callee_name
         if name in BARRIERS:
-            self._barrier()
+            self._wait(name == TURN)
             return None
         if NO_OPERATIONS.match(name):
             return None

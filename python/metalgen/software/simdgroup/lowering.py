@@ -19,6 +19,7 @@ from metalgen.software.simdgroup.kernel import Kernel
 from metalgen.software.simdgroup.lanes import Lanes
 from metalgen.software.simdgroup.operations import BARRIERS
 from metalgen.software.simdgroup.positions import Positions, Variant, arguments, bounds
+from metalgen.software.turns import add_turns
 
 _STRAND = "metalgen.simdgroup"
 _ATTRIBUTES = 'nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512"'
@@ -29,6 +30,7 @@ _COROUTINES = (
     "declare i8 @llvm.coro.suspend(token, i1)",
     "declare void @llvm.coro.end(ptr, i1, token)",
     "declare void @llvm.coro.resume(ptr)",
+    "declare i8 @llvm.umax.i8(i8, i8)",
 )
 
 
@@ -40,6 +42,7 @@ def lower_to_simdgroups(
     `defined` tells which functions the runtime has. Raises UnsupportedError for control flow or
     instructions that have no form for whole SIMD-groups.
     """
+    add_turns(prepared.module, prepared.function, prepared.signature)
     module = _canonical(prepared)
     function = module.functions.pop(prepared.function.name)
     join_adjacent(function, module.layout)
@@ -108,11 +111,11 @@ def _strand(
     positions = Positions(lanes, variant)
     held = arguments(function, prepared.signature, lanes, positions)
 
-    def barrier() -> None:
-        _suspend(builder)
+    def wait(is_turn: bool) -> None:
+        _suspend(builder, 2 if is_turn else 1)
 
     known = bounds(function, prepared.signature)
-    kernel = Kernel(function, module.layout, builder, held, known, defined, barrier)
+    kernel = Kernel(function, module.layout, builder, held, known, defined, wait)
     mask = builder.mask(positions.mask_bits())
     Control(kernel, "leave").emit(mask)
     result = "ptr" if meets else "void"
@@ -142,10 +145,13 @@ _LEAVE = (
 )
 
 
-def _suspend(builder: Builder) -> None:
-    """Waits until every SIMD-group of the threadgroup has come this far or returned."""
+def _suspend(builder: Builder, flag: int) -> None:
+    """Waits until every SIMD-group of the threadgroup waits too or has returned.
+
+    Flag 2 is of a turn (turns.py), 1 of a barrier: those who wait for a turn go on first.
+    """
     following = builder.fresh("met")
-    builder.emit("store i8 1, ptr %waiting")
+    builder.emit(f"store i8 {flag}, ptr %waiting")
     state = builder.value("call i8 @llvm.coro.suspend(token none, i1 false)")
     # Strands are never destroyed: their frames go with the threadgroup's arena.
     builder.emit(f"switch i8 {state}, label %stop [ i8 0, label %{following} ]")
@@ -171,7 +177,12 @@ def _entry() -> list[str]:
 
 
 def _entry_with_barriers() -> list[str]:
-    """Rounds: in each, every SIMD-group runs from one barrier to the next."""
+    """Rounds: in each, every SIMD-group runs from one barrier to the next, the first one last.
+
+    What all read behind a barrier is what the first most often writes next. Kernels without a
+    barrier in between work on GPUs, where the others have read by then (PyTorch's scans of long
+    rows); those without one before the others read do not.
+    """
     limit = 1024 // abi.SIMDGROUP_WIDTH
     return [
         f"{SIGNATURE} {_ATTRIBUTES} {{",
@@ -181,35 +192,43 @@ def _entry_with_barriers() -> list[str]:
         *builtins.uniform_values(),
         "  br label %start",
         "start:",
-        "  %first = phi i32 [ 0, %entry ], [ %first.next, %start ]",
+        "  %first.left = phi i32 [ %simdgroups, %entry ], [ %first, %start ]",
+        "  %most.yet = phi i8 [ 0, %entry ], [ %most.first, %start ]",
+        "  %first = sub nuw i32 %first.left, 1",
         "  %first.flag = getelementptr i8, ptr %waiting, i32 %first",
         f"  %handle = call ptr @{_STRAND}(ptr %threadgroup, i32 %first, ptr %first.flag)",
         "  %handle.at = getelementptr ptr, ptr %handles, i32 %first",
         "  store ptr %handle, ptr %handle.at",
-        "  %first.next = add nuw i32 %first, 1",
-        "  %first.more = icmp ult i32 %first.next, %simdgroups",
-        "  br i1 %first.more, label %start, label %round",
+        "  %first.waits = load i8, ptr %first.flag",
+        "  %most.first = call i8 @llvm.umax.i8(i8 %most.yet, i8 %first.waits)",
+        "  %first.more = icmp ne i32 %first, 0",
+        "  br i1 %first.more, label %start, label %started",
+        "started:",
+        "  %any = icmp ne i8 %most.first, 0",
+        "  br i1 %any, label %round, label %done",
         "round:",
+        "  %wanted = phi i8 [ %most.first, %started ], [ %most.now, %round.end ]",
         "  br label %next",
         "next:",
-        "  %simdgroup = phi i32 [ 0, %round ], [ %following, %passed ]",
-        "  %met = phi i8 [ 0, %round ], [ %met.now, %passed ]",
+        "  %left = phi i32 [ %simdgroups, %round ], [ %simdgroup, %passed ]",
+        "  %most = phi i8 [ 0, %round ], [ %most.now, %passed ]",
+        "  %simdgroup = sub nuw i32 %left, 1",
         "  %flag.at = getelementptr i8, ptr %waiting, i32 %simdgroup",
         "  %flag = load i8, ptr %flag.at",
-        "  %waits = icmp ne i8 %flag, 0",
-        "  br i1 %waits, label %resume, label %passed",
+        "  %goes.on = icmp eq i8 %flag, %wanted",
+        "  br i1 %goes.on, label %resume, label %passed",
         "resume:",
         "  %resumed.at = getelementptr ptr, ptr %handles, i32 %simdgroup",
         "  %resumed = load ptr, ptr %resumed.at",
         "  call void @llvm.coro.resume(ptr %resumed)",
         "  br label %passed",
         "passed:",
-        "  %met.now = or i8 %met, %flag",
-        "  %following = add nuw i32 %simdgroup, 1",
-        "  %more = icmp ult i32 %following, %simdgroups",
+        "  %flag.now = load i8, ptr %flag.at",
+        "  %most.now = call i8 @llvm.umax.i8(i8 %most, i8 %flag.now)",
+        "  %more = icmp ne i32 %simdgroup, 0",
         "  br i1 %more, label %next, label %round.end",
         "round.end:",
-        "  %again = icmp ne i8 %met.now, 0",
+        "  %again = icmp ne i8 %most.now, 0",
         "  br i1 %again, label %round, label %done",
         "done:",
         "  ret void",

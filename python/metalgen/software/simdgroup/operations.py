@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-BARRIERS = frozenset({"air.wg.barrier"})
+from metalgen.software.turns import TURN
+
+BARRIERS = frozenset({"air.wg.barrier", TURN})
 # Within a SIMD-group the lanes advance together: nothing to wait for.
 NO_OPERATIONS = re.compile(
     r"air\.simdgroup\.barrier|llvm\.(lifetime|assume|dbg|experimental\.noalias|donothing|sideeffect)"
