@@ -71,6 +71,14 @@ def add_constant_members(text: str) -> Edits:
     return edits
 
 
+def unqualified_method(source: Source, at: int) -> int | None:
+    """Behind the qualifiers of the member function around token `at`, if it has no space's."""
+    for method in _methods(source):
+        if method.body_end is not None and method.first <= at < method.body_end:
+            return None if method.is_qualified else method.qualifiers_end
+    return None
+
+
 def _add_copies(source: Source, scope: Scope, edits: Edits) -> None:
     """Default the copying members, for generic and for constant memory.
 

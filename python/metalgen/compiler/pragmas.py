@@ -13,6 +13,7 @@ _LOOP = re.compile(r"^\s*#\s*pragma\s+(unroll|nounroll|clang\s+loop\s+\w+)\b(.*)
 _LITERAL_ARGUMENT = re.compile(r"^[\s(]*(?:\d+|enable|full|disable)?[\s)]*$")
 _MATHS = re.compile(r"^\s*#\s*pragma\s+METAL\s+fp\b\s*(.*?)\s*$")
 _SETTING = re.compile(r"(\w+)\s*\(\s*(\w+)\s*\)")
+_KEPT = (["clang"], ["pack"], ["STDC"], ["GCC"])
 SAFE_SECTION = "reassociate(off) reciprocal(off)"
 # Neither infinities nor NaNs may be taken for what does not occur: see _FAST_MATH in clang.py.
 _RELAXED = ("clang fp reassociate(on) reciprocal(on) contract(fast)",)
@@ -29,7 +30,7 @@ _SETTINGS = {
 def rewrite_pragma(source: Source, at: int, edits: Edits, complaints: Complaints) -> None:
     """Say the pragma that is token `at` as clang wants it, or take it out."""
     token = source.tokens[at]
-    words = token.text.replace("#", " ").split()
+    words = token.text.replace("#", " ").replace("(", " ( ").split()
     if words[:1] != ["pragma"]:
         return
     loop = _LOOP.match(token.text)
@@ -39,7 +40,7 @@ def rewrite_pragma(source: Source, at: int, edits: Edits, complaints: Complaints
     elif loop is not None and not _LITERAL_ARGUMENT.match(loop[2]):
         # Macros are not expanded in pragmas: the optimiser is to choose the number.
         edits.replace(token.start, token.end, "#pragma unroll" if loop[1] == "unroll" else " ")
-    elif loop is None and words[1:2] != ["clang"]:
+    elif loop is None and words[1:2] not in _KEPT:
         edits.remove(token.start, token.end)
 
 

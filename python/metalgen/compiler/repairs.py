@@ -12,7 +12,7 @@ from metalgen.compiler.compounds import expand_compounds
 from metalgen.compiler.constness import add_const
 from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.members import add_constant_members
-from metalgen.compiler.objects import place_this_in_thread
+from metalgen.compiler.objects import place_objects_in_thread
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.swizzles import compose_swizzles
 from metalgen.compiler.tokens import match_angle, tokenize
@@ -24,8 +24,9 @@ _PLACE = re.compile(r"^<stdin>:(\d+):(\d+): ")
 class Repair:
     """What to do about errors that one of `patterns` matches.
 
-    `edit` is given the text and the offsets in it that those errors are at. One that only works
-    there may be needed again: clang stops at the first error of an expression.
+    `edit` is given the text and the offsets in it that those errors are at, or those whose notes
+    match. One that only works there may be needed again: clang stops at the first error of an
+    expression.
     """
 
     patterns: tuple[re.Pattern[str], ...]
@@ -40,11 +41,14 @@ def find_repair(
     for repair in repairs:
         offsets: list[int] = []
         is_needed = False
+        place: re.Match[str] | None = None
         for line in errors.splitlines():
+            if ": error: " in line:
+                place = _PLACE.match(line)
             if any(pattern.search(line) for pattern in repair.patterns):
                 is_needed = True
-                if found := _PLACE.match(line):
-                    offset = rewritten.offset_at(int(found[1]), int(found[2]))
+                if place:
+                    offset = rewritten.offset_at(int(place[1]), int(place[2]))
                     offsets.append(rewritten.source_offset(offset))
         if is_needed:
             return repair, offsets
@@ -126,8 +130,17 @@ REPAIRS = (
         lambda text, _: add_const(text),
     ),
     Repair(
-        (re.compile(r"cannot initialize object parameter of type '(?:const )?__private "),),
-        place_this_in_thread,
+        (
+            re.compile(r"cannot initialize object parameter of type '(?:const )?__private "),
+            re.compile(r"object is in address space '__generic', but method .* '__private'"),
+            re.compile(r"bind reference in address space '__generic' to object in .* '__private'"),
+            re.compile(r"binding reference of type '(?:const )?__private .*'(?:const )?__generic "),
+            re.compile(r"from '(?:const )?__generic [^']*' to '(?:const )?__private "),
+            re.compile(r"address space '__generic' as a \w+ to address space '__private'"),
+            re.compile(r"match '(?:const )?__private [^']*' against '(?:const )?__generic "),
+            re.compile(r"of type '(?:const )?__private [^']*' with an .* '(?:const )?__generic "),
+        ),
+        place_objects_in_thread,
         is_local=True,
     ),
     Repair(

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from metalgen.errors import UnsupportedError
 from metalgen.software.ir.model import Aggregate, Function, Instruction, Literal, Operand
 from metalgen.software.ir.types import I32, Type, Vector
 
+_CAST = re.compile(r"^  (%\S+) = bitcast <(\d+) x (\w+)> (\S+) to <(\d+) x (\w+)>$", re.MULTILINE)
 NOMINAL = 64  # elements of an 8x8 matrix; AIR gives every thread a vector of all of them
 OWNED = 2  # of which a thread uses the first two
+
+
+def keep_to_owned_bits(text: str) -> str:
+    """The module with reinterpreted matrices, `bitcast <64 x T>` and back, by owned elements alone.
+
+    Those who hold a matrix as a plain vector of 64 copy its first two elements as other types.
+    """
+    return _CAST.sub(_owned_cast, text)
+
+
+def _owned_cast(match: re.Match[str]) -> str:
+    result, (from_count, from_type), value, (to_count, to_type) = (
+        match[1],
+        (int(match[2]), match[3]),
+        match[4],
+        (int(match[5]), match[6]),
+    )
+    if NOMINAL not in (from_count, to_count):
+        return match[0]
+    parts = NOMINAL // OWNED
+    if from_count % parts or to_count % parts:
+        raise UnsupportedError("not supported: reinterpreting a SIMD-group matrix's bits")
+    owned, kept = from_count // parts, to_count // parts
+    name = result.strip('%"')
+    first = ", ".join(f"i32 {i}" for i in range(owned))
+    spread = ", ".join(f"i32 {i}" if i < kept else "i32 poison" for i in range(to_count))
+    before, after = f'%"{name}.owned"', f'%"{name}.kept"'
+    return (
+        f"  {before} = shufflevector <{from_count} x {from_type}> {value}, "
+        f"<{from_count} x {from_type}> poison, <{owned} x i32> <{first}>\n"
+        f"  {after} = bitcast <{owned} x {from_type}> {before} to <{kept} x {to_type}>\n"
+        f"  {result} = shufflevector <{kept} x {to_type}> {after}, "
+        f"<{kept} x {to_type}> poison, <{to_count} x i32> <{spread}>"
+    )
 
 
 def narrow_matrices(function: Function) -> None:

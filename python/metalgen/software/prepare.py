@@ -16,6 +16,7 @@ from metalgen.software.function_constants import Constants, set_function_constan
 from metalgen.software.ir import parse_module
 from metalgen.software.ir.model import Function, Module
 from metalgen.software.ir.passes import ThreadgroupMemory, place_threadgroup_variables
+from metalgen.software.matrices import keep_to_owned_bits
 from metalgen.software.private_bounds import contain_private_accesses
 from metalgen.software.signature import Parameter, metadata_nodes, read_signature
 
@@ -85,7 +86,7 @@ def prepare(bitcode: bytes, kernel: str, constants: Constants, dump: Dump) -> Pr
     dump.write("prepared", text)
     if _TENSOR_OPERATION.search(text):
         raise UnsupportedError("not supported: Metal 4's tensor operations on the software device")
-    module = parse_module(text)
+    module = parse_module(keep_to_owned_bits(text))
     function = module.functions[kernel]
     if len(function.parameters) != len(signature):
         raise MetallibError(
