@@ -28,4 +28,4 @@ def test_every_family_is_said_to_be_compared_or_only_translated(library, monkeyp
     found = {family(name) for name in metallib.names} - {"Metal 4 tensor operations"}
     states = {name: state for of, state, name in LISTED if of == library}
     assert found == set(states)
-    assert set(states.values()) == {"compared", "translated"}
+    assert set(states.values()) <= {"compared", "translated"}
