@@ -77,9 +77,11 @@ def filled(numbers: Iterable[int], size: int) -> list[int]:
 
 
 def launch(name: str, *arguments: object, threads: int | tuple[int, ...]) -> None:
+    """As PyTorch's host launches: all threads of a line in threadgroups as large as can be."""
     getattr(library(), name)(
         *(memory(value) if isinstance(value, Tensor) else value for value in arguments),
         threads=threads,
+        group_size=min(threads, 1024) if isinstance(threads, int) else None,
     )
 
 
