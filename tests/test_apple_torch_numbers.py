@@ -1,5 +1,4 @@
-"""PyTorch's own elementwise Metal kernels of integers, truth values and complex numbers, dense and
-strided, beside PyTorch."""
+"""PyTorch's elementwise Metal kernels of integers, truth values and complex numbers, compared."""
 
 from __future__ import annotations
 
