@@ -42,10 +42,16 @@ REASONS = {
     "launch": "kernel 'add': argument 'x' (buffer 0, float): expected float32, found int64",
     "verify": "output 'y' is wrong in 3 of 16 elements\n  at [0, 1]: 0.5, expected 1.25",
 }
+WARNINGS = (
+    "kernels.metal:3:7: warning: unused variable 'scale' [-Wunused-variable]",
+    "kernels.metal:9:5: warning: expression result unused [-Wunused-value]",
+)
 VERDICTS = {
     **{f"rejected_{stage}": Rejected(stage, reason) for stage, reason in REASONS.items()},
     "rejected_timeout": Rejected("launch", "kernel 'add' timed out after 30 s: a loop?"),
+    "rejected_with_warnings": Rejected("verify", REASONS["verify"], WARNINGS),
     "accepted": Accepted(12.34, 50.0, "Apple M3 Max"),
+    "accepted_with_warnings": Accepted(12.34, 50.0, "Apple M3 Max", warnings=WARNINGS[:1]),
     "accepted_with_notes": Accepted(12.34, 5.0, "software device", 1, ("1 step is ATen",)),
 }
 SHARED = Shared("gpt-5", "kernel void f() {}\n", '{"steps": []}\n', Accepted(5.0, 50.0, "M3"))

@@ -9,6 +9,8 @@ from problem_files import ADD, add_plan, add_reply, reply, write_problem
 
 from metalgen.generation import Limits, parse_reply
 from metalgen.generation.evaluator import Evaluator
+from metalgen.generation.feedback import brief_warnings
+from metalgen.generation.result import verdict_json, verdict_of_json
 from metalgen.proposers import Accepted, Rejected
 
 TIME_LIMIT_S = 2.0
@@ -55,6 +57,29 @@ def test_a_write_far_out_of_bounds_is_rejected_as_a_crash(judge):
     assert verdict.reason.startswith("the candidate crashed (SIG")
     assert "reads or writes outside of a buffer" in verdict.reason
     assert_the_next_candidate_is_judged_as_usual(judge)
+
+
+UNUSED = "const float scale = 2.0f; "
+WARNED = "unused variable 'scale' [-Wunused-variable]"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"), [("y[i] = 0;", Rejected), ("y[i] = a[i] + b[i];", Accepted)]
+)
+def test_the_compilers_warnings_are_told_with_the_verdict(judge, body, kind):
+    verdict = judge(add_reply(UNUSED + body))
+    assert isinstance(verdict, kind)
+    (warning,) = verdict.warnings
+    assert warning.startswith("kernels.metal:")
+    assert warning.endswith(f"warning: {WARNED}")
+    assert verdict_of_json(verdict_json(verdict)) == verdict
+
+
+def test_of_many_warnings_a_few_are_told_and_how_many_there_are():
+    many = [f"kernels.metal:{n}:1: warning: {'x' * 300}\n  code\n  ^" for n in range(8)]
+    told = brief_warnings([*many, many[0]])
+    assert [len(line) for line in told[:5]] == [200] * 5
+    assert told[5:] == ["and 3 more"]
 
 
 def test_a_write_just_past_the_end_is_found(judge):

@@ -172,25 +172,30 @@ class Evaluator:
             raise ProblemError(str(answer["error"]))
         if answer.get("overrun"):
             self._worker.stop()
+        warnings = tuple(answer.get("warnings", ()))
+        told = {"warnings": list(warnings)} if warnings else {}
         if "rejected" in answer:
             rejected = answer["rejected"]
-            return Evaluation(Rejected(rejected["stage"], rejected["reason"]))
+            verdict = Rejected(rejected["stage"], rejected["reason"], warnings)
+            return Evaluation(verdict, details=told)
         accepted = answer["accepted"]
         timing = accepted["timing"]
-        verdict = Accepted(
+        accepted_verdict = Accepted(
             candidate_us=timing["candidate_us"],
             eager_us=timing["eager_us"],
             device=self.device.get("name", "unknown"),
             aten_steps=accepted["aten_steps"],
             notes=tuple(accepted["notes"]),
+            warnings=warnings,
         )
         details = {
             "timing": timing,
             "cases": accepted["cases"],
             "deterministic": accepted["is_deterministic"],
+            **told,
         }
         metallib = base64.b64decode(accepted["metallib"])
-        return Evaluation(verdict, metallib, details, accepted["is_control"])
+        return Evaluation(accepted_verdict, metallib, details, accepted["is_control"])
 
 
 def _spans(steps: Sequence[tuple[str, str, float]], end: float) -> list[list[object]]:

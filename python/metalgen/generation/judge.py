@@ -77,6 +77,7 @@ class Judge:
     room: Room
     baseline_s: float = 0.0  # how long torch.compile may take to be a baseline; 0: it is none
     _cases: CaseBook = field(init=False)
+    warnings: list[str] = field(default_factory=list)  # of the compiler, about the last candidate
     _control: tuple[str | None] | None = None  # the reason, once it was looked for
     _baseline: Callable[[], object] | Refused | None = None  # once it was tried
 
@@ -90,11 +91,15 @@ class Judge:
 
     def check(self, candidate: Candidate, *, allow_aten: bool) -> Verified | Overrun | Rejected:
         """All that `judge` does, less the timing."""
+        self.warnings.clear()
         try:
             with self.room.working():
                 self.progress("compile", "")
                 metallib = compile_source(
-                    candidate.source, name="kernels.metal", options=CompileOptions(untrusted=True)
+                    candidate.source,
+                    name="kernels.metal",
+                    options=CompileOptions(untrusted=True),
+                    on_warning=self.warnings.append,
                 )
             library = WatchedLibrary(metallib, self.progress)
             kernels = kernels_of(library)

@@ -60,8 +60,9 @@ class AttemptRecord:
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """A verdict as plain objects."""
+    told = {"warnings": list(verdict.warnings)} if verdict.warnings else {}
     if isinstance(verdict, Rejected):
-        return {"verdict": "rejected", "stage": verdict.stage, "reason": verdict.reason}
+        return {"verdict": "rejected", "stage": verdict.stage, "reason": verdict.reason, **told}
     return {
         "verdict": "accepted",
         "candidate_us": verdict.candidate_us,
@@ -70,19 +71,22 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "device": verdict.device,
         "aten_steps": verdict.aten_steps,
         "notes": list(verdict.notes),
+        **told,
     }
 
 
 def verdict_of_json(plain: Mapping[str, Any]) -> Verdict:
     """What `verdict_json` gave."""
+    warnings = tuple(plain.get("warnings", ()))
     if plain["verdict"] == "rejected":
-        return Rejected(plain["stage"], plain["reason"])
+        return Rejected(plain["stage"], plain["reason"], warnings)
     return Accepted(
         candidate_us=plain["candidate_us"],
         eager_us=plain["eager_us"],
         device=plain["device"],
         aten_steps=plain["aten_steps"],
         notes=tuple(plain["notes"]),
+        warnings=warnings,
     )
 
 

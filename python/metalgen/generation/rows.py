@@ -80,14 +80,16 @@ def record_of(row: AttemptRow) -> AttemptRecord:
 
 def verdict_of(row: AttemptRow) -> Verdict:
     """What became of the attempt."""
+    warnings = tuple((row.details or {}).get("warnings", ()))
     if row.stage is not None:
-        return Rejected(cast(Stage, row.stage), row.reason or "")
+        return Rejected(cast(Stage, row.stage), row.reason or "", warnings)
     return Accepted(
         candidate_us=row.candidate_us or 0.0,
         eager_us=row.eager_us or 0.0,
         device=row.device,
         aten_steps=row.aten_steps,
         notes=row.notes,
+        warnings=warnings,
     )
 
 
@@ -100,6 +102,7 @@ def shared_of(plain: Mapping[str, Any]) -> Shared:
     """What `shared_json` gave."""
     verdict = dict(plain["verdict"])
     verdict["notes"] = tuple(verdict["notes"])
+    verdict["warnings"] = tuple(verdict.get("warnings", ()))
     return Shared(plain["model"], plain["source"], plain["plan"], Accepted(**verdict))
 
 

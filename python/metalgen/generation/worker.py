@@ -135,6 +135,7 @@ class _Server:
         """The verdict on one candidate."""
         from metalgen.errors import ProblemError
         from metalgen.generation.candidate import Candidate
+        from metalgen.generation.feedback import brief_warnings
         from metalgen.generation.judge import Overrun, Verified
         from metalgen.generation.limits import is_out_of_memory, limit_processor_time
         from metalgen.plan import parse_plan
@@ -158,10 +159,12 @@ class _Server:
             return {
                 "rejected": {"stage": rejected.stage, "reason": rejected.reason},
                 "overrun": isinstance(found, Overrun),
+                "warnings": brief_warnings(judge.warnings),
             }
         if isinstance(found, Verified):
             return {"verified": True}
         return {
+            "warnings": brief_warnings(judge.warnings),
             "accepted": {
                 "metallib": base64.b64encode(found.metallib).decode(),
                 "timing": found.timing.to_json(),
@@ -170,7 +173,7 @@ class _Server:
                 "aten_steps": found.aten_steps,
                 "notes": list(found.notes),
                 "is_control": found.is_control,
-            }
+            },
         }
 
     def judge_of(self, plain: dict[str, Any]) -> Any:

@@ -35,13 +35,17 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A candidate that computes what the module computes; times are medians in microseconds."""
+    """A candidate that computes what the module computes; times are medians in microseconds.
+
+    `warnings` are the compiler's about its source, a line each.
+    """
 
     candidate_us: float
     eager_us: float
     device: str
     aten_steps: int = 0
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def speedup(self) -> float:
@@ -55,6 +59,7 @@ class Rejected:
 
     stage: Stage
     reason: str
+    warnings: tuple[str, ...] = ()
 
 
 Verdict = Accepted | Rejected
