@@ -86,6 +86,19 @@ def test_a_matrix_is_loaded_by_all_before_one_is_stored(writer, strands):
     assert run(body, writer, strands) == [i % 32 for i in range(THREADS)]
 
 
+def test_lanes_that_wait_for_others_meet_theirs_again(strands):
+    body = """
+      held[i] = i;
+      BARRIER
+      uint seen = held[(i + 64) % 128];
+      if (lane % 3 == group % 3) held[(i + 1) % 128] = seen;
+      sum = simd_sum(lane) * 1000 + simd_sum(seen) % 1000;
+    """
+    totals = [sum(range(at, at + 32)) % 1000 for at in (64, 96, 0, 32)]
+    expected = [496000 + totals[i // 32] for i in range(THREADS)]
+    assert run(body, 0, strands) == expected
+
+
 def test_threadgroups_whose_threads_all_return_before_a_barrier_end(strands):
     body = "if (writer == 9) { out[i] = 7; return; } held[i] = i; BARRIER sum = held[127 - i];"
     assert run(body, 9, strands) == [7] * THREADS

@@ -24,8 +24,7 @@ from metalgen.software.meetings import (
 from metalgen.software.turns import TURN
 
 STRAND = "metalgen.strand"
-# What a lane's `site` says while it waits; smaller numbers are the places of its meetings.
-AT_TURN = 0x7FFFFFFD
+# What a lane's `site` says while it waits; smaller numbers are places of its meetings and turns.
 AT_BARRIER = 0x7FFFFFFE
 RETURNED = 0x7FFFFFFF
 
@@ -47,6 +46,7 @@ class Coroutine:
     """
 
     meetings: list[Meeting]
+    turns: list[int]  # the numbers of those among the places where lanes wait for others to read
     frame: Frame
     arguments: list[tuple[Parameter, int]]
 
@@ -77,13 +77,16 @@ def make_coroutine(function: Function, layout: Layout) -> Coroutine:
     keep_in_frame(function, frame, {cut.after.label: cut.call for cut in cuts})
     meetings = _meetings(cuts, numbers)
     for state, cut in enumerate(cuts, 1):
-        _write_meeting(cut, meetings.get(numbers[id(cut.call)]), state)
+        number = numbers[id(cut.call)]
+        site = AT_BARRIER if is_threadgroup_barrier(cut.call) else number
+        _write_meeting(cut, meetings.get(number), site, state)
     for block in blocks:
         if block.terminator.opcode == "ret":
             block.instructions[-1:] = written([*_site(RETURNED), "ret void"])
     function.name, function.prefix, function.return_type = STRAND, "internal", VOID
     function.suffix, function.parameters = "nounwind noinline", list(_PARAMETERS)
-    return Coroutine([meetings[number] for number in sorted(meetings)], frame, arguments)
+    turns = sorted(numbers[id(cut.call)] for cut in cuts if cut.call.callee_name == TURN)
+    return Coroutine([meetings[number] for number in sorted(meetings)], turns, frame, arguments)
 
 
 def _cut(blocks: list[Block]) -> tuple[list[Block], list[_Cut]]:
@@ -151,12 +154,11 @@ def _is_of_threadgroup(call: Instruction) -> bool:
     return is_threadgroup_barrier(call) or call.callee_name == TURN
 
 
-def _write_meeting(cut: _Cut, meeting: Meeting | None, state: int) -> None:
+def _write_meeting(cut: _Cut, meeting: Meeting | None, site: int, state: int) -> None:
     """Hand over operands, return, and take the result when called in `state`."""
-    site = AT_TURN if cut.call.callee_name == TURN else AT_BARRIER
     handed: list[str] = []
     if meeting is not None:
-        site, handed = meeting.number, list(store_operands(cut.before.instructions[-2], meeting))
+        handed = list(store_operands(cut.before.instructions[-2], meeting))
         cut.after.instructions[:0] = written(load_result(cut.call, meeting))
     lines = [*handed, *_site(site), f"store i32 {state}, ptr %metalgen.state.at", "ret void"]
     cut.before.instructions[-2:] = written(lines)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from metalgen.software import abi, runtime
 from metalgen.software.coroutines import (
+    AT_BARRIER,
     RETURNED,
     STRAND,
     Coroutine,
@@ -30,6 +31,8 @@ from metalgen.software.prepare import Prepared
 from metalgen.software.turns import add_turns
 
 _LANES = abi.SIMDGROUP_WIDTH
+# What a SIMD-group waits for while the first of its lanes wait for a turn; less than a barrier.
+AT_TURN = AT_BARRIER - 1
 _SITES = f"<{_LANES} x i32>"
 
 
@@ -84,13 +87,17 @@ def _case(meeting: Meeting, operations: Mapping[Meeting, str]) -> str:
 
 
 def _simdgroup_function(strand: Coroutine, operations: Mapping[Meeting, str]) -> str:
-    """`i32 @metalgen.simdgroup(wanted, sites, frames, payload)`: the first site of its lanes.
+    """`i32 @metalgen.simdgroup(wanted, sites, frames, payload)`: what its first lanes wait for.
 
-    Lanes run if the first site is the wanted one.
+    They run if that is the wanted: nothing (0), a turn, or a barrier.
     """
     numbers = [meeting.number for meeting in strand.meetings]
     again = "".join(f", [ %next, %meeting.{n} ]" for n in numbers)
     cases = " ".join(f"i32 {n}, label %meeting.{n}" for n in numbers)
+    turns, known = (
+        " ".join(f"i32 {n}, label %{label}" for n in strand.turns)
+        for label in ("turn", "waits.for.turn")
+    )
     bodies = "\n".join(_case(meeting, operations) for meeting in strand.meetings)
     return f"""
 define internal i32 @metalgen.simdgroup(i32 %wanted, ptr %sites, ptr %frames, ptr %payload) {{
@@ -101,12 +108,20 @@ start:
   %least.all = shufflevector {_SITES} %least.one, {_SITES} poison, {_SITES} zeroinitializer
   %at.least = icmp eq {_SITES} %before, %least.all
   %all = bitcast <{_LANES} x i1> %at.least to i32
-  %is.wanted = icmp eq i32 %least, %wanted
+  %begins = icmp eq i32 %wanted, 0
+  br i1 %begins, label %run, label %find
+find:
+  switch i32 %least, label %found [ {known} ]
+waits.for.turn:
+  br label %found
+found:
+  %state = phi i32 [ %least, %find ], [ {AT_TURN}, %waits.for.turn ]
+  %is.wanted = icmp eq i32 %state, %wanted
   br i1 %is.wanted, label %run, label %idle
 idle:
-  ret i32 %least
+  ret i32 %state
 run:
-  %active = phi i32 [ %all, %start ]{again}
+  %active = phi i32 [ %all, %start ], [ %all, %found ]{again}
   br label %lane
 lane:
   %waiting = phi i32 [ %active, %run ], [ %others, %lane ]
@@ -126,7 +141,9 @@ choose:
   %first.all = shufflevector {_SITES} %first.one, {_SITES} poison, {_SITES} zeroinitializer
   %here = icmp eq {_SITES} %after, %first.all
   %next = bitcast <{_LANES} x i1> %here to i32
-  switch i32 %first, label %blocked [ {cases} ]
+  switch i32 %first, label %blocked [ {cases} {turns} ]
+turn:
+  ret i32 {AT_TURN}
 blocked:
   ret i32 %first
 {bodies}
