@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -19,14 +20,20 @@ from torch._dynamo.backends.common import aot_autograd
 from torch.fx import GraphModule
 
 from metalgen.errors import MetalgenError, PackError, UnsupportedError
+from metalgen.generation import Limits
+from metalgen.generation.candidate import Candidate
+from metalgen.generation.evaluator import Evaluator
+from metalgen.generation.loop import default_device
 from metalgen.optimize.attention.operator import keep_attention
 from metalgen.optimize.attention.tidy import tidy
 from metalgen.optimize.captured import static_placeholders
+from metalgen.optimize.other_sizes import open_names, other_sizes_it_is_right_for
 from metalgen.optimize.passes import OF_GRAPHS, rewrite_graph
 from metalgen.optimize.shape_class import shape_class
 from metalgen.packs import Entry, Manifest, Measured, Pack, Pattern, open_pack, pattern_of
 from metalgen.packs.manifest import METALLIB, PLAN, PROBLEM, SOURCE
 from metalgen.packs.pack import MANIFEST
+from metalgen.plan import parse_plan
 from metalgen.problem import LoadedProblem, open_problem
 from metalgen.proposers.builtin.exportable import decompositions
 from metalgen.runs import open_run
@@ -53,7 +60,8 @@ def build_pack(runs: Sequence[Path], out: Path, name: str, version: str = "1.0")
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        entries, left = _entries(kept, fresh)
+        with Evaluator(Limits(), device=default_device()) as evaluator:
+            entries, left = _entries(kept, fresh, evaluator)
         if not entries:
             reasons = "; ".join(f"{kernel}: {reason}" for kernel, reason in left)
             raise PackError(f"nothing to pack: {reasons}")
@@ -73,9 +81,10 @@ def build_pack(runs: Sequence[Path], out: Path, name: str, version: str = "1.0")
     return Packed(Pack(out, pack.manifest), tuple(left))
 
 
-def module_pattern(problem: LoadedProblem) -> Pattern:
+def module_pattern(problem: LoadedProblem, *, has_open_parameters: bool = False) -> Pattern:
     """What a problem's module computes, captured as the optimiser captures models.
 
+    `has_open_parameters`: sizes of parameters too are open where the module's code leaves them so.
     Raises UnsupportedError where the module is more than one graph, or has no pattern.
     """
     named = {**problem.named_inputs(), **problem.named_parameters()}
@@ -86,7 +95,13 @@ def module_pattern(problem: LoadedProblem) -> Pattern:
     try:
         # Sizes that are equal by chance stay apart.
         sizes = torch.fx.experimental._config.patch(use_duck_shape=False)  # type: ignore[attr-defined]
-        with sizes, torch.no_grad():
+        # Numbers of the module are what the kernel was made for.
+        dynamo = torch._dynamo.config.patch(
+            specialize_float=True,
+            force_parameter_static_shapes=not has_open_parameters,
+            force_nn_module_property_static_shapes=not has_open_parameters,
+        )
+        with sizes, dynamo, torch.no_grad():
             torch.compile(problem.module, backend=capture, dynamic=True)(*problem.inputs)
     except MetalgenError:
         raise
@@ -128,13 +143,28 @@ class _Capture:
                 for node, value in zip(placeholders, arguments, strict=True)
                 if isinstance(value, Tensor) and (name := self._names.get(_address(value)))
             }
-            self.patterns.append(pattern_of(rewritten.graph, names, parameters))
+            values = dict(zip(placeholders, arguments, strict=True))
+            constants = _constants(rewritten, values, names)
+            self.patterns.append(pattern_of(rewritten.graph, names, parameters, constants))
             given = tuple(arguments)
             arguments.clear()
             return rewritten(*given)
 
         run._boxed_call = True  # type: ignore[attr-defined]
         return run
+
+
+def _constants(
+    module: GraphModule, values: Mapping[str, object], names: Collection[str]
+) -> dict[str, Tensor]:
+    """Tensors that the module's own code holds, by the nodes that give them."""
+    given = {name: value for name, value in values.items() if name not in names}
+    held = {
+        node.name: operator.attrgetter(str(node.target))(module)
+        for node in module.graph.find_nodes(op="get_attr")
+    }
+    both = {**given, **held}
+    return {name: value for name, value in both.items() if isinstance(value, Tensor)}
 
 
 def _address(tensor: Tensor) -> tuple[object, ...]:
@@ -149,14 +179,16 @@ def _kept(run: Path) -> Iterator[Path]:
             yield folder
 
 
-def _entries(kept: Sequence[Path], fresh: Path) -> tuple[list[Entry], list[tuple[str, str]]]:
+def _entries(
+    kept: Sequence[Path], fresh: Path, evaluator: Evaluator
+) -> tuple[list[Entry], list[tuple[str, str]]]:
     entries: list[Entry] = []
     left: list[tuple[str, str]] = []
     for folder in kept:
         manifest = json.loads((folder / "manifest.json").read_text())
         name = _unique(Path(manifest["problem"]["path"]).stem, [entry.name for entry in entries])
         try:
-            entries.append(_entry(folder, manifest, name, fresh / name))
+            entries.append(_entry(folder, manifest, fresh / name, evaluator))
         except MetalgenError as error:
             left.append((name, str(error)))
             shutil.rmtree(fresh / name, ignore_errors=True)
@@ -173,7 +205,7 @@ def _unique(stem: str, taken: Sequence[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _entry(folder: Path, manifest: dict[str, Any], name: str, out: Path) -> Entry:
+def _entry(folder: Path, manifest: dict[str, Any], out: Path, evaluator: Evaluator) -> Entry:
     verdict = manifest["verdict"]
     if verdict.get("verdict") != "accepted":
         raise PackError("it was not accepted")
@@ -185,13 +217,15 @@ def _entry(folder: Path, manifest: dict[str, Any], name: str, out: Path) -> Entr
     (out / PROBLEM).write_bytes(_problem_source(folder, manifest))
     problem = open_problem(out / PROBLEM).load()
     inputs = problem.named_inputs()
+    candidate = Candidate((out / SOURCE).read_text(), parse_plan((out / PLAN).read_bytes()))
+    pattern, more_cases = _widest(problem, candidate, evaluator)
     shutil.rmtree(out / "__pycache__", ignore_errors=True)
     return Entry(
-        name=name,
-        pattern=module_pattern(problem),
+        name=out.name,
+        pattern=pattern,
         sha256={file: _hash(out / file) for file in (METALLIB, SOURCE, PLAN, PROBLEM)},  # type: ignore[misc]
         model=manifest["model"],
-        cases=list(manifest.get("evidence", {}).get("cases", [])),
+        cases=[*manifest.get("evidence", {}).get("cases", []), *more_cases],
         shape_class=shape_class(inputs.values()),
         measured=Measured(
             kernel_us=verdict["candidate_us"],
@@ -200,6 +234,21 @@ def _entry(folder: Path, manifest: dict[str, Any], name: str, out: Path) -> Entr
         ),
         compiler=manifest["compiler"],
     )
+
+
+def _widest(
+    problem: LoadedProblem, candidate: Candidate, evaluator: Evaluator
+) -> tuple[Pattern, list[str]]:
+    """The pattern with open parameters if the candidate is right for others, and for which."""
+    try:
+        pattern = module_pattern(problem, has_open_parameters=True)
+        if open_names(pattern):
+            cases = other_sizes_it_is_right_for(evaluator, candidate, problem, pattern)
+            if cases:
+                return pattern, cases
+    except UnsupportedError:
+        pass  # the module as it is may have a pattern
+    return module_pattern(problem), []
 
 
 def _problem_source(folder: Path, manifest: dict[str, Any]) -> bytes:

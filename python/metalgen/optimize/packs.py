@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.fx import Graph, Node
 
 from metalgen.chips import Chip, Estimate
-from metalgen.errors import PlanError
+from metalgen.errors import LaunchError, PlanError
 from metalgen.library import load_metallib
 from metalgen.optimize.contender import MemoryOrder, Offer, RegionGraph
 from metalgen.optimize.memory_order import order_of
 from metalgen.optimize.region_plan import RegionPlan
 from metalgen.optimize.report import Stage
 from metalgen.packs import Match, Pack, PackedKernel, find_matches, installed_packs, open_pack
+from metalgen.packs.constant import Expected, holds
 from metalgen.packs.manifest import SOURCE
 from metalgen.plan import compile_plan, kernels_of
 from metalgen.plan.run import Allocate
@@ -66,6 +67,30 @@ class PackKernels:
                     break
 
 
+@dataclass
+class Constant:
+    """What one of the region's arguments must be; looked at again when it was changed."""
+
+    place: int
+    expected: Expected
+    _seen: tuple[object, ...] = ()
+
+    def is_in(self, arguments: Sequence[object]) -> bool:
+        """Whether it is."""
+        value = arguments[self.place]
+        assert isinstance(value, Tensor)
+        if not isinstance(self.expected, dict):
+            return holds(value, self.expected)
+        version = 0 if value.is_inference() else value._version
+        now = (value, value.data_ptr(), version)  # the tensor itself, so that its address stays
+        if self._seen and self._seen[0] is value and self._seen[1:] == now[1:]:
+            return True
+        if holds(value, self.expected):
+            self._seen = now
+            return True
+        return False
+
+
 @dataclass(frozen=True)
 class PackContender:
     """A pack's plan, given the region's arguments in the order that the pack knows."""
@@ -73,6 +98,7 @@ class PackContender:
     plan: RegionPlan
     taken: tuple[int, ...]  # of the region's arguments, for each of the plan's names
     given: tuple[int, ...]  # of the plan's outputs, for each of the region's
+    constants: tuple[Constant, ...] = ()  # what the kernel was made for
 
     @property
     def name(self) -> str:
@@ -96,15 +122,22 @@ class PackContender:
 
     def run(self, arguments: Sequence[object]) -> tuple[Tensor, ...]:
         """The region's outputs, laid out in memory as ATen lays them out."""
+        self._check(arguments)
         return self._ordered(self.plan.run([arguments[i] for i in self.taken]))
 
     def run_in(self, allocate: Allocate, arguments: Sequence[object]) -> tuple[Tensor, ...]:
         """As `run`, in memory of somebody's own."""
+        self._check(arguments)
         return self._ordered(self.plan.run_in(allocate, [arguments[i] for i in self.taken]))
 
     def predict(self, arguments: Sequence[object], chip: Chip) -> Estimate:
         """What the cost model expects of the plan on a chip."""
         return self.plan.predict([arguments[i] for i in self.taken], chip)
+
+    def _check(self, arguments: Sequence[object]) -> None:
+        for constant in self.constants:
+            if not constant.is_in(arguments):
+                raise LaunchError(f"{self.name} was made for another constant than this model's")
 
     def _ordered(self, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(results[i] for i in self.given)
@@ -140,6 +173,7 @@ def _made(kernel: PackedKernel, match: Match, region: RegionGraph) -> PackConten
         RegionPlan(kernel.title, content, compiled, library, tuple(names), orders, False, stages),
         tuple(place[node] for node in match.operands),
         tuple(match.results.index(node) for node in region.outputs),
+        tuple(Constant(place[node], expected) for node, expected in match.conditions),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import sympy
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.fx import Graph, Node
 
 from metalgen.errors import UnsupportedError
+from metalgen.packs.constant import Expected, may_hold
 from metalgen.packs.pattern import GETITEM, Call, Pattern, plain_constant
 from metalgen.packs.sizes import Size, are_equal, expression_of
 
@@ -31,12 +32,19 @@ _SWAPPABLE = frozenset(
 )
 
 
+Conditions: TypeAlias = "tuple[tuple[Node, Expected], ...]"
+
+
 @dataclass(frozen=True)
 class Match:
-    """Where a pattern's values are in a graph: `values[i]` is that of the pattern's value i."""
+    """Where a pattern's values are in a graph: `values[i]` is that of the pattern's value i.
+
+    It is one only where each node of `conditions` has its constant, which may show in calls alone.
+    """
 
     pattern: Pattern
     values: Mapping[int, Node]
+    conditions: Conditions = ()
 
     @property
     def operands(self) -> tuple[Node, ...]:
@@ -76,6 +84,7 @@ def find_matches(pattern: Pattern, graph: Graph, parameters: Collection[str]) ->
 class _State:
     values: dict[int, Node]
     sizes: tuple[tuple[Size, sympy.Expr], ...] = ()
+    conditions: Conditions = ()
 
 
 class _Goal(NamedTuple):
@@ -104,7 +113,7 @@ class _Search:
         others = [_Goal({"ref": i}, _ANYWHERE) for i in self.pattern.results if i != number]
         goals = _before([_Goal({"ref": number}, node), *others], None)
         for state in self._solutions(goals):
-            match = Match(self.pattern, state.values)
+            match = Match(self.pattern, state.values, state.conditions)
             if self._is_whole(match) and are_equal(state.sizes):
                 yield match
 
@@ -129,10 +138,14 @@ class _Search:
             yield from self._value(wanted["ref"], found, state)
         elif isinstance(wanted, dict) and "size" in wanted:
             if (expression := expression_of(found)) is not None:
-                yield [], _State(state.values, (*state.sizes, (wanted["size"], expression)))
+                yield [], replace(state, sizes=(*state.sizes, (wanted["size"], expression)))
+        elif isinstance(wanted, dict) and "constant" in wanted:
+            yield from _constant(wanted["constant"], found, state)
         elif type(wanted) is int and (expression := expression_of(found)) is not None:
             if expression == wanted:
                 yield [], state
+        elif type(wanted) is float and isinstance(found, Node):
+            yield from _constant(wanted, found, state)
         elif not isinstance(found, Node | torch.SymInt) and _is_constant(wanted, found):
             yield [], state
 
@@ -157,7 +170,7 @@ class _Search:
         if node in state.values.values() or node.kwargs.keys() != call.kwargs.keys():
             return
         named = [_Goal(call.kwargs[key], node.kwargs[key]) for key in sorted(call.kwargs)]
-        bound = _State({**state.values, number: node}, state.sizes)
+        bound = replace(state, values={**state.values, number: node})
         for args in _orders(call):
             yield [_Goal(args, node.args), *named], bound
 
@@ -171,7 +184,8 @@ class _Search:
             return
         sizes = [expression_of(size) for size in value.shape]
         pairs = [pair for pair in zip(operand.shape, sizes, strict=True) if pair[1] is not None]
-        yield [], _State({**state.values, number: node}, (*state.sizes, *pairs))
+        values = {**state.values, number: node}
+        yield [], replace(state, values=values, sizes=(*state.sizes, *pairs))
 
     def _is_whole(self, match: Match) -> bool:
         """Whether nobody else reads what is computed on the way, and nothing leads back in."""
@@ -182,6 +196,11 @@ class _Search:
         if any(user not in calls for node in inner for user in node.users):
             return False
         return len(results) == 1 or not _leads_back(results, calls)
+
+
+def _constant(expected: Expected, found: object, state: _State) -> Iterator[_Way]:
+    if isinstance(found, Node) and may_hold(found, expected):
+        yield [], replace(state, conditions=(*state.conditions, (found, expected)))
 
 
 def _before(goals: Sequence[_Goal], rest: _Goals) -> _Goals:

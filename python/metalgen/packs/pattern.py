@@ -2,8 +2,8 @@
 
 Values are numbered: operands first, then calls, in an order in which each comes after what it
 reads. Arguments of calls are plain values, {"ref": number}, {"size": ...} (metalgen.packs.sizes),
-{"dtype": "float32"}, {"device": null} (that of the operands), {"layout": ...} or {"memory_format":
-...}.
+{"dtype": "float32"}, {"device": null} (that of the operands), {"layout": ...}, {"memory_format":
+...} or {"constant": ...}, a tensor of the module's code (metalgen.packs.constant).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import sympy
@@ -21,6 +22,7 @@ from torch import Tensor
 from torch.fx import Graph, Node
 
 from metalgen.errors import UnsupportedError
+from metalgen.packs.constant import constant_of
 from metalgen.packs.sizes import Size, expression_of, names_in, size_of
 
 GETITEM = "getitem"
@@ -107,19 +109,34 @@ def _tagged(tag: str, value: object) -> Iterator[Any]:
                 yield from _tagged(tag, part)
 
 
-def pattern_of(graph: Graph, names: Mapping[str, str], parameters: Iterable[str]) -> Pattern:
+def pattern_of(
+    graph: Graph,
+    names: Mapping[str, str],
+    parameters: Iterable[str],
+    constants: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Pattern:
     """The graph as data; `names` are the launch plan's for placeholders that it may read.
 
-    Raises UnsupportedError for what would not be found again in another model: constants of the
-    module's code, random numbers, updates in place, results that are operands.
+    `constants` are the values of other nodes, which the plan does not know. Raises UnsupportedError
+    for what would not be found again in another model: random numbers, updates in place, results
+    that are operands.
     """
-    return _Reader(graph, names, frozenset(parameters)).pattern()
+    return _Reader(graph, names, frozenset(parameters), constants).pattern()
 
 
 class _Reader:
-    def __init__(self, graph: Graph, names: Mapping[str, str], parameters: frozenset[str]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        names: Mapping[str, str],
+        parameters: frozenset[str],
+        constants: Mapping[str, Tensor],
+    ) -> None:
         self._graph = graph
         self._names = names
+        self._constants = {
+            node: constants[node.name] for node in graph.nodes if node.name in constants
+        }
         self._parameters = parameters
         self._numbers: dict[Node, int] = {}
         self._sizes: dict[str, str] = {}
@@ -129,19 +146,22 @@ class _Reader:
         results: list[Node] = []
         torch.fx.map_arg(output.args, results.append)
         used = _ancestors(results)
-        given = [n for n in self._graph.find_nodes(op="placeholder") if n in used]
+        given = [n for n in self._graph.find_nodes(op="placeholder") if self._is_given(n, used)]
         operands = [self._operand(node) for node in given if not _is_size(node)]
         calls = [self._call(node) for node in self._graph.nodes if self._is_call(node, used)]
         if len(calls) > MOST_CALLS:
             raise UnsupportedError(f"not supported: {len(calls)} operators in one pattern")
-        numbers = [self._numbers[node] for node in results]
-        if any(number < len(operands) for number in numbers):
-            raise UnsupportedError("not supported: a result that is one of the inputs")
+        numbers = [self._numbers.get(node, 0) for node in results]  # 0: a constant
+        if any(number < len(operands) or not number for number in numbers):
+            raise UnsupportedError("not supported: a result that is one of the inputs, or constant")
         return Pattern(operands=operands, calls=calls, results=numbers)
 
+    def _is_given(self, node: Node, used: set[Node]) -> bool:
+        return node in used and node not in self._constants
+
     def _is_call(self, node: Node, used: set[Node]) -> bool:
-        if node.op == "get_attr" and node in used:
-            raise UnsupportedError("not supported: a constant tensor in the module's code")
+        if node.op == "get_attr" and self._is_given(node, used):
+            raise UnsupportedError(f"not supported: '{node.target}', whose value is unknown")
         return node.op == "call_function" and node in used and not _is_size(node)
 
     def _operand(self, node: Node) -> Operand:
@@ -176,6 +196,8 @@ class _Reader:
         return Call(operator=name, args=args, kwargs=kwargs)
 
     def _plain(self, value: object) -> Any:
+        if isinstance(value, Node) and value in self._constants:
+            return {"constant": constant_of(self._constants[value])}
         if isinstance(value, Node) and not _is_size(value):
             return {"ref": self._numbers[value]}
         if isinstance(value, Node | torch.SymInt):

@@ -79,7 +79,7 @@ def are_equal(pairs: Iterable[tuple[Size, sympy.Expr]]) -> bool:
         if isinstance(size, str) and known.setdefault(size, expression) != expression:
             return False
     return all(
-        _is_zero(_evaluated(size, known) - expression)
+        _is_zero(evaluated(size, known) - expression)
         for size, expression in pending
         if not isinstance(size, str)
     )
@@ -89,13 +89,14 @@ def _is_zero(difference: sympy.Expr) -> bool:
     return bool(difference == 0 or sympy.expand(difference) == 0)
 
 
-def _evaluated(size: Size, known: Mapping[str, sympy.Expr]) -> sympy.Expr:
+def evaluated(size: Size, known: Mapping[str, sympy.Expr]) -> sympy.Expr:
+    """The size where its names stand for these."""
     if isinstance(size, int):
         return sympy.Integer(size)
     if isinstance(size, str):
         return known[size]
     ((form, parts),) = size.items()
-    values = [_evaluated(part, known) for part in parts]
+    values = [evaluated(part, known) for part in parts]
     if form == "add":
         return functools.reduce(operator.add, values)
     if form == "mul":

@@ -12,7 +12,10 @@ from metalgen.optimize.passes.nodes import ATEN, call, is_call, tensor_of
 
 _RESHAPES = (ATEN.view.default, ATEN._unsafe_view.default, ATEN.reshape.default)
 _PERMUTE = ATEN.permute.default
-_IDENTITIES = (*_RESHAPES, _PERMUTE, ATEN.expand.default, ATEN._to_copy.default, ATEN.alias.default)
+_IDENTITIES = (
+    *(*_RESHAPES, _PERMUTE, ATEN.expand.default, ATEN._to_copy.default, ATEN.alias.default),
+    ATEN.lift_fresh_copy.default,  # of a constant, which nobody writes to
+)
 
 
 def _source(node: Node) -> Node:
