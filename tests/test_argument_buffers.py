@@ -103,3 +103,22 @@ def test_arrays_of_the_library_are_given_as_their_elements():
     assert buffer.is_argument_buffer
     (elements,) = buffer.fields[1].fields
     assert (elements.name, elements.type_name, elements.count) == ("__elems", "uint2", 2)
+
+
+def test_a_member_may_exist_by_a_function_constant():
+    source = """#include <metal_stdlib>
+        constant bool scaled [[function_constant(0)]];
+        struct Inputs {
+          device float* values [[id(0)]];
+          constant float* scales [[id(1), function_constant(scaled)]];
+        };
+        kernel void f(constant Inputs& in [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+          in.values[i] += scaled ? in.scales[i] : 1;
+        }
+    """
+    kernel = metalgen.compile_shader(source).f
+    values = torch.zeros(3)
+    kernel([values, None], threads=3, constants={"scaled": False})
+    assert values.tolist() == [1, 1, 1]
+    kernel([values, torch.arange(3.0)], threads=3, constants={"scaled": True})
+    assert values.tolist() == [1, 2, 3]
