@@ -96,6 +96,20 @@ def test_elements_are_added_by_index(dtype):
         close(x, expected, 2)
 
 
+@sampled("dtype", [(d,) for d in (*FLOATS, *INTEGERS, *COMPLEX)], 5)
+def test_many_threads_add_to_few_elements(dtype):
+    """Small whole numbers, whose sums are exact in whatever order."""
+    count, slots = 4096, 16
+    value, index = torch.randint(0, 2, (count,)), torch.randint(-slots, slots, (count,))
+    expected = torch.zeros(slots).index_put((index % slots,), value.float(), accumulate=True)
+    x, value = torch.zeros(slots, dtype=dtype), value.float().to(dtype)
+    size = value.itemsize
+    of = [count], [0], [size], [8], [slots], [size], (1, 1, count, 0)
+    pointer = torch.tensor([index.data_ptr()])
+    launch(f"index_put_accumulate_{METAL[dtype]}", x, value, pointer, *of, threads=count)
+    assert torch.equal(memory(x), memory(expected.to(dtype)))
+
+
 COPIED = (*FLOATS, *INTEGERS, torch.bool, *COMPLEX)
 
 
