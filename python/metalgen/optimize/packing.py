@@ -88,16 +88,17 @@ def module_pattern(problem: LoadedProblem, *, has_open_parameters: bool = False)
     Raises UnsupportedError where the module is more than one graph, or has no pattern.
     """
     named = {**problem.named_inputs(), **problem.named_parameters()}
-    if numbers := [key for key, value in named.items() if not isinstance(value, Tensor)]:
-        raise UnsupportedError(f"not supported: input '{numbers[0]}' is a number")
-    capture = _Capture({_address(v): key for key, v in named.items() if isinstance(v, Tensor)})
+    numbers = {key: v for key, v in named.items() if isinstance(v, bool | int | float)}
+    names = {_address(v): key for key, v in named.items() if isinstance(v, Tensor)}
+    capture = _Capture(names, numbers)
     torch._dynamo.reset()
     try:
         # Sizes that are equal by chance stay apart.
         sizes = torch.fx.experimental._config.patch(use_duck_shape=False)  # type: ignore[attr-defined]
-        # Numbers of the module are what the kernel was made for.
+        # Numbers are what the kernel was made for.
         dynamo = torch._dynamo.config.patch(
             specialize_float=True,
+            specialize_int=True,
             force_parameter_static_shapes=not has_open_parameters,
             force_nn_module_property_static_shapes=not has_open_parameters,
         )
@@ -119,9 +120,12 @@ def module_pattern(problem: LoadedProblem, *, has_open_parameters: bool = False)
 class _Capture:
     """A backend that keeps patterns, and learns from the first call what each placeholder is."""
 
-    def __init__(self, names: dict[tuple[object, ...], str]) -> None:
+    def __init__(
+        self, names: dict[tuple[object, ...], str], numbers: dict[str, bool | int | float]
+    ) -> None:
         self.patterns: list[Pattern] = []
         self._names = names
+        self._numbers = numbers
 
     def __call__(self, module: GraphModule, inputs: Sequence[object]) -> Any:
         compiler = aot_autograd(
@@ -145,7 +149,8 @@ class _Capture:
             }
             values = dict(zip(placeholders, arguments, strict=True))
             constants = _constants(rewritten, values, names)
-            self.patterns.append(pattern_of(rewritten.graph, names, parameters, constants))
+            found = pattern_of(rewritten.graph, names, parameters, constants, self._numbers)
+            self.patterns.append(found)
             given = tuple(arguments)
             arguments.clear()
             return rewritten(*given)

@@ -99,6 +99,7 @@ class PackContender:
     taken: tuple[int, ...]  # of the region's arguments, for each of the plan's names
     given: tuple[int, ...]  # of the plan's outputs, for each of the region's
     constants: tuple[Constant, ...] = ()  # what the kernel was made for
+    numbers: tuple[float, ...] = ()  # what its plan is given last
 
     @property
     def name(self) -> str:
@@ -123,16 +124,19 @@ class PackContender:
     def run(self, arguments: Sequence[object]) -> tuple[Tensor, ...]:
         """The region's outputs, laid out in memory as ATen lays them out."""
         self._check(arguments)
-        return self._ordered(self.plan.run([arguments[i] for i in self.taken]))
+        return self._ordered(self.plan.run(self._given(arguments)))
 
     def run_in(self, allocate: Allocate, arguments: Sequence[object]) -> tuple[Tensor, ...]:
         """As `run`, in memory of somebody's own."""
         self._check(arguments)
-        return self._ordered(self.plan.run_in(allocate, [arguments[i] for i in self.taken]))
+        return self._ordered(self.plan.run_in(allocate, self._given(arguments)))
 
     def predict(self, arguments: Sequence[object], chip: Chip) -> Estimate:
         """What the cost model expects of the plan on a chip."""
-        return self.plan.predict([arguments[i] for i in self.taken], chip)
+        return self.plan.predict(self._given(arguments), chip)
+
+    def _given(self, arguments: Sequence[object]) -> list[object]:
+        return [*(arguments[i] for i in self.taken), *self.numbers]
 
     def _check(self, arguments: Sequence[object]) -> None:
         for constant in self.constants:
@@ -147,11 +151,12 @@ def _made(kernel: PackedKernel, match: Match, region: RegionGraph) -> PackConten
     metallib = kernel.metallib(region.device)
     library = load_metallib(metallib)
     operands = match.pattern.operands
-    names = [operand.name for operand in operands]
+    numbers = match.pattern.numbers
+    names = [*(operand.name for operand in operands), *numbers]
     compiled = compile_plan(
         kernel.plan,
         kernels_of(library),
-        inputs=[operand.name for operand in operands if operand.kind == "input"],
+        inputs=[*(operand.name for operand in operands if operand.kind == "input"), *numbers],
         parameters=[operand.name for operand in operands if operand.kind == "parameter"],
     )
     if len(compiled.plan.outputs) != len(match.results):
@@ -174,6 +179,7 @@ def _made(kernel: PackedKernel, match: Match, region: RegionGraph) -> PackConten
         tuple(place[node] for node in match.operands),
         tuple(match.results.index(node) for node in region.outputs),
         tuple(Constant(place[node], expected) for node, expected in match.conditions),
+        tuple(numbers.values()),
     )
 
 

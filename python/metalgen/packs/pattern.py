@@ -50,12 +50,16 @@ class Call(BaseModel):
 
 
 class Pattern(BaseModel):
-    """A graph: `results` are the values that it returns."""
+    """A graph: `results` are the values that it returns.
+
+    `numbers` are what the launch plan is given beside the operands, which stand in `calls` too.
+    """
 
     model_config = _FORM
     operands: list[Operand]
     calls: list[Call]
     results: list[int]
+    numbers: dict[str, bool | int | float] = {}
 
     @model_validator(mode="after")
     def _is_sound(self) -> Pattern:
@@ -114,14 +118,17 @@ def pattern_of(
     names: Mapping[str, str],
     parameters: Iterable[str],
     constants: Mapping[str, Tensor] = MappingProxyType({}),
+    numbers: Mapping[str, bool | int | float] = MappingProxyType({}),
 ) -> Pattern:
     """The graph as data; `names` are the launch plan's for placeholders that it may read.
 
-    `constants` are the values of other nodes, which the plan does not know. Raises UnsupportedError
+    `constants` are the values of other nodes, which the plan does not know. `numbers` are what it
+    is given too, and the graph has as constants. Raises UnsupportedError
     for what would not be found again in another model: random numbers, updates in place, results
     that are operands.
     """
-    return _Reader(graph, names, frozenset(parameters), constants).pattern()
+    pattern = _Reader(graph, names, frozenset(parameters), constants).pattern()
+    return pattern.model_copy(update={"numbers": dict(numbers)})
 
 
 class _Reader:
