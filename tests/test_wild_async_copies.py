@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from threadgroups import Dispatcher
 
 import metalgen
-from metalgen.compiler import CompileOptions
+from metalgen.air import Metallib
+from metalgen.compiler import CompileOptions, compile_source
+from metalgen.software import translate
 
 SOURCE = Path(__file__).parent / "msl" / "wild" / "async_copies.metal"
 
@@ -45,3 +49,13 @@ def test_rows_are_copied_and_edges_repeated_by_the_lanes_that_are_there(lanes):
 
 def library():
     return metalgen.compile_shader(SOURCE.read_text(), options=CompileOptions(math="safe"))
+
+
+@pytest.mark.parametrize("strands", ["simdgroup", "thread"])
+def test_threads_on_their_own_copy_as_whole_simdgroups_do(strands):
+    metallib = Metallib(compile_source(SOURCE.read_text(), options=CompileOptions(math="safe")))
+    kernel = translate(metallib.bitcode("edges"), "edges", strands=strands)
+    x = np.arange(120, dtype=np.int16).reshape(3, 40)
+    y = np.full((3, 64), -1, np.int16)
+    Dispatcher(kernel, {0: x, 1: y, 2: np.array([40], np.uint32)}).run((96, 1, 1), (32, 1, 1))
+    assert np.array_equal(y, np.pad(x, ((0, 0), (0, 24)), "edge")[::-1])
