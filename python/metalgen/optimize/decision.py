@@ -14,7 +14,6 @@ from functools import cached_property, partial
 from types import MappingProxyType
 
 import torch
-from torch import Tensor
 
 from metalgen.chips import Chip, Estimate
 from metalgen.errors import MetalgenError
@@ -192,7 +191,7 @@ class Trial:
 
     @property
     def _device(self) -> torch.device:
-        return next(value.device for value in self.arguments if isinstance(value, Tensor))
+        return torch.device(self.times.graph.device)
 
     @property
     def _is_by_energy(self) -> bool:

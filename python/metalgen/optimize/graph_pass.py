@@ -80,7 +80,7 @@ class SplitGraph:
         clock = self.budget.clock
 
         def timed(region: Region, of: tuple[object, ...]) -> tuple[Tensor, ...]:
-            device = next((value.device.type for value in of if isinstance(value, Tensor)), "cpu")
+            device = region.device
             synchronize(device)
             started = clock()
             results = region.aten(*of)

@@ -23,6 +23,7 @@ PREFIX = "region_"
 # choose among; what follows it is its epilogue.
 HEAVY = frozenset("mm addmm bmm baddbmm convolution".split())
 DEVICES = ("cpu", "mps")
+_WITHOUT_VALUES = ("aten::empty", "aten::new_empty")  # and what begins so
 LIBRARIES = ("aten", "metalgen_graph")  # whose operators templates know
 
 
@@ -146,6 +147,8 @@ def _reason(node: Node) -> str | None:
         return "writes in place"
     if is_random(node):
         return "draws random numbers"
+    if node.target._schema.name.startswith(_WITHOUT_VALUES):
+        return "memory without values"
     # Kernels may lay their results out otherwise than ATen, which as_strided would see.
     if any("as_strided" in str(user.target) for user in node.users):
         return "as_strided looks at its memory"

@@ -41,6 +41,11 @@ class Region(nn.Module):
         self._chosen: dict[Hashable, Contender | None] = {}
         self._open = open_places(graph)
 
+    @property
+    def device(self) -> str:
+        """The type of the device that its tensors are on."""
+        return self._graph.device
+
     def forward(self, *arguments: object) -> tuple[Tensor, ...]:
         """The region's outputs."""
         return self.run(self.chosen(arguments), arguments)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from metalgen.chips import Chip, Estimate
@@ -35,6 +36,7 @@ class RegionPlan:
     orders: MemoryOrder
     is_permuted: bool  # the plan takes and gives tensors in the order of their memory
     stages: Mapping[Stage, str]
+    device: torch.device | None = None  # where no argument is a tensor
     _bound: BoundPlan | None = None
     _addresses: tuple[int, ...] = field(default=())
 
@@ -50,7 +52,7 @@ class RegionPlan:
         addresses = tuple(parameter.data_ptr() for parameter in parameters.values())
         if self._bound is None or addresses != self._addresses:
             # Assigning to a parameter's `.data` changes neither its identity nor its version.
-            self._bound = self.compiled.bind(self.library, parameters)
+            self._bound = self.compiled.bind(self.library, parameters, self.device)
             self._addresses = addresses
         self._bound.parameters = parameters
         return self._outputs(self._bound, given)
@@ -58,7 +60,8 @@ class RegionPlan:
     def run_in(self, allocate: Allocate, arguments: Sequence[object]) -> tuple[Tensor, ...]:
         """As `run`, in memory of somebody's own."""
         given = self._given(arguments)
-        bound = BoundPlan(self.compiled, self.library, self._parameters(given), allocate)
+        parameters = self._parameters(given)
+        bound = BoundPlan(self.compiled, self.library, parameters, allocate, self.device)
         return self._outputs(bound, given)
 
     def predict(self, arguments: Sequence[object], chip: Chip) -> Estimate:
@@ -143,7 +146,10 @@ def contender_of(
     placeholders = tuple(node.name for node in region.placeholders)
     orders = region.orders or _unpermuted(region)
     is_permuted = region.orders is not None
-    return RegionPlan(name, content, compiled, library, placeholders, orders, is_permuted, stages)
+    device = region.outputs[0].meta["val"].device
+    return RegionPlan(
+        name, content, compiled, library, placeholders, orders, is_permuted, stages, device
+    )
 
 
 def _unpermuted(region: RegionGraph) -> MemoryOrder:

@@ -8,6 +8,7 @@ contiguous, as an order of dimensions, or as with gaps.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from math import isfinite
 
 from torch import Tensor
 
@@ -36,6 +37,8 @@ def _described(value: object) -> str:
         return f"{dtype} {sizes}{_layout(value)}"
     if isinstance(value, int) and not isinstance(value, bool):
         return _size(value)
+    if isinstance(value, float) and value and isfinite(value):
+        return "float"  # such as the scale of a resize, which every size has of its own
     return repr(value)
 
 

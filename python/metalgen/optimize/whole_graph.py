@@ -154,4 +154,5 @@ class _Whole:
 
     def _device(self) -> torch.device:
         tensors = (value for value in self.arguments if isinstance(value, Tensor))
-        return next(tensors).device
+        first = next(tensors, None)
+        return torch.device("cpu") if first is None else first.device

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from metalgen.errors import PlanError
 
-MAX_LENGTH = 400
+MAX_LENGTH = 4000  # models that pad and shift windows write long ones
 MAX_DEPTH = 40
 # Anything beyond cannot be a size or an index, only a mistake (or an attempt to exhaust memory).
 MAX_MAGNITUDE = 2**63 - 1

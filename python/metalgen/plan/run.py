@@ -46,9 +46,17 @@ class CompiledPlan:
     kernels: Mapping[str, KernelInfo]
     names: Names
 
-    def bind(self, library: Library, parameters: Mapping[str, Tensor]) -> BoundPlan:
-        """Join it with the library that holds its kernels and the module's parameters."""
-        return BoundPlan(self, library, dict(parameters))
+    def bind(
+        self,
+        library: Library,
+        parameters: Mapping[str, Tensor],
+        device: torch.device | None = None,
+    ) -> BoundPlan:
+        """Join it with the library that holds its kernels and the module's parameters.
+
+        `device` says where it runs if no input and no parameter is a tensor.
+        """
+        return BoundPlan(self, library, dict(parameters), device=device)
 
 
 def compile_plan(
@@ -109,6 +117,7 @@ class BoundPlan:
     library: Library
     parameters: dict[str, Tensor]
     allocate: Allocate = allocate_uninitialised
+    device: torch.device | None = None  # where no input and no parameter is a tensor
     _prepared: dict[tuple[object, ...], _Prepared] = field(default_factory=dict)
     _state: tuple[object, ...] | None = None
     _constant: dict[str, Tensor] = field(default_factory=dict)
@@ -129,7 +138,7 @@ class BoundPlan:
             if len(self._prepared) >= MOST_PREPARED:
                 self._prepared = {}
             prepared = self._prepared[key] = self._prepare(inputs)
-        device = _device(inputs, self.parameters)
+        device = self._device(inputs)
         self._refresh(prepared, device)
         bound = dict(self._constant)
         for name, value in inputs.items():
@@ -138,6 +147,14 @@ class BoundPlan:
         self._allocate(prepared.allocations, bound, device)
         execute(prepared.steps, bound)
         return {name: bound[name] for name in self.compiled.plan.outputs}
+
+    def _device(self, inputs: Mapping[str, Bindable]) -> torch.device:
+        for value in (*inputs.values(), *self.parameters.values()):
+            if isinstance(value, Tensor):
+                return value.device
+        if self.device is None:
+            raise LaunchError("no input is a tensor, so there is no device to run on")
+        return self.device
 
     def _refresh(self, prepared: _Prepared, device: torch.device) -> None:
         """Redo what depends on parameters alone, if any parameter changed since."""
@@ -240,10 +257,3 @@ def _described(value: Bindable) -> TensorType | int | float:
     if isinstance(value, Tensor):
         return TensorType(tuple(value.shape), str(value.dtype).removeprefix("torch."))
     return value
-
-
-def _device(inputs: Mapping[str, Bindable], parameters: Mapping[str, Tensor]) -> torch.device:
-    for value in (*inputs.values(), *parameters.values()):
-        if isinstance(value, Tensor):
-            return value.device
-    raise LaunchError("no input is a tensor, so there is no device to run on")

@@ -44,6 +44,9 @@ DYNAMIC: tuple[Callable[[int], Sequence[int]], ...] = (
     lambda rank: (),
 )
 
+_TO_INT = (symbolic.FloorToInt, symbolic.TruncToInt, symbolic.CeilToInt)
+_WHOLE = (*_TO_INT, symbolic.FloorDiv, symbolic.CleanDiv, symbolic.Mod, symbolic.PythonMod)
+
 
 class SizeError(Exception):
     """A size that cannot be written as a launch plan's expression; less general capture may do."""
@@ -84,6 +87,11 @@ class Capture:
             if value.name not in self.sizes:
                 raise SizeError(f"size {value.name} is no input's size")
             return Index.of(self.sizes[value.name])
+        if isinstance(value, _TO_INT) and isinstance(value.args[0], symbolic.IntTrueDiv):
+            above, below = (self._polynomial(part) for part in value.args[0].args)
+            # Sizes are positive, so that cutting off is rounding down.
+            rounded_up = isinstance(value, symbolic.CeilToInt)
+            return (above + below - 1 if rounded_up else above) // below
         parts = [self._polynomial(part) for part in value.args]
         if value.is_Add:
             return sum(parts[1:], parts[0])
@@ -100,7 +108,7 @@ class Capture:
     def _scalar(self, value: sympy.Expr) -> Expr:
         if value.is_Number:
             return number(float(value))
-        if value.is_Symbol:
+        if value.is_Symbol or isinstance(value, _WHOLE):
             return convert(IndexValue("int", self._polynomial(value)), "float")
         parts = [self._scalar(part) for part in value.args]
         forms: tuple[tuple[bool, str], ...] = (

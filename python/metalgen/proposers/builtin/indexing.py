@@ -236,10 +236,10 @@ def _rewrite_atom(atom: Atom, change: Callable[[Atom], Index | None]) -> Index:
 def _atom_hint(atom: Atom) -> int:
     if isinstance(atom, Size):
         return atom.hint
-    if isinstance(atom, Quotient):
-        return atom.numerator.hint // atom.divisor.hint
-    if isinstance(atom, Remainder):
-        return atom.numerator.hint % atom.divisor.hint
+    if isinstance(atom, Quotient | Remainder):
+        # A quotient that divides may be 0 where the hints of its sizes are made up.
+        above, below = atom.numerator.hint, max(1, atom.divisor.hint)
+        return above // below if isinstance(atom, Quotient) else above % below
     return 0
 
 
