@@ -4,8 +4,8 @@ On a GPU the SIMD-groups of a threadgroup run side by side: what all read behind
 read long before one of them comes to write there again, and real kernels count on it where a second
 barrier is missing. Here they run one after the other. A SIMD-group that may have read since the
 last barrier what it is about to write, or what lies beside it, therefore waits until each of the
-others has come to such a place too, or to a barrier. Not all need take a turn, other than with
-barriers.
+others has come to such a place too, or to a barrier. Unlike a barrier a turn is met by whom it
+concerns, in divergent control flow too.
 """
 
 from __future__ import annotations
