@@ -14,13 +14,16 @@ from metalgen.optimize.passes import OF_REGIONS, rewrite_region
 from metalgen.optimize.recurrent.steps import steps
 from metalgen.optimize.region_plan import plan_region
 from metalgen.optimize.rewritten import rewritten
+from metalgen.optimize.rolled.kernel import loop_of, rolled
 from metalgen.optimize.strategies import strategies
 
 _NOTHING_FOLDED = "templates, nothing folded"
 
 
 def templates(region: RegionGraph) -> Iterator[Offer]:
-    """The built-in proposer's kernels."""
+    """The built-in proposer's kernels, not those of every step of a loop."""
+    if loop_of(region) is not None:
+        return
     yield Offer("templates", lambda: plan_region(rewritten(region)))
     if _is_folded(region):
         # Weights of few digits lose some when they are scaled: the check may refuse the first.
@@ -35,7 +38,7 @@ def _is_folded(region: RegionGraph) -> bool:
     return is_half and rewrite_region(region, OF_REGIONS) is not region
 
 
-SOURCES: tuple[Source, ...] = (templates, flash, steps, strategies, neural_engine)
+SOURCES: tuple[Source, ...] = (templates, rolled, flash, steps, strategies, neural_engine)
 
 
 def offers(region: RegionGraph, sources: Iterable[Source] = SOURCES) -> Sequence[Offer]:

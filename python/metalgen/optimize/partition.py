@@ -16,6 +16,8 @@ from metalgen.optimize.attention.recognise import find_attention, region_of
 from metalgen.optimize.attention.tidy import tidy
 from metalgen.optimize.passes.parameter_work import FOLLOWS_READER
 from metalgen.optimize.recurrent.steps import find_recurrent
+from metalgen.optimize.rolled.kernel import rollable_loops
+from metalgen.optimize.rolled.recognise import select_from_wholes
 from metalgen.proposers.builtin.subgraph import known_symbols, symbols, unsupported_reason
 
 PREFIX = "region_"
@@ -48,12 +50,16 @@ def partition(module: GraphModule, claim: Claim = _nothing) -> Partition:
     `claim` finds operators that somebody computes as a whole, templates or not.
     """
     tidy(module.graph)
-    reasons = _reasons(module)
+    select_from_wholes(module.graph)
+    loops = [set(loop.nodes) for loop in rollable_loops(module.graph)]
+    loops = [loop for loop in loops if all(map(_is_on_metal, loop))]
+    reasons = _reasons(module, set[Node]().union(*loops))
     claimed = [nodes for nodes in claim(module.graph) if all(map(_is_on_metal, nodes))]
     # What an attention gives is all that is read of it: one region causes no circle.
     wholes = [region_of(found) for found in find_attention(module.graph)]
-    excluded = reasons.keys() | set().union(*claimed)
-    wholes = [*map(set, claimed), *(whole for whole in wholes if not whole & excluded)]
+    claimed = [nodes for nodes in claimed if not any(nodes & loop for loop in loops)]
+    excluded = reasons.keys() | set().union(*claimed, *loops)
+    wholes = [*loops, *map(set, claimed), *(whole for whole in wholes if not whole & excluded)]
     # No template computes these.
     wholes += (w for w in find_recurrent(module.graph) if all(map(_is_on_metal, w)))
     reserved = set().union(*wholes)
@@ -123,10 +129,12 @@ def _provide_sizes(module: GraphModule) -> None:
     module.recompile()
 
 
-def _reasons(module: GraphModule) -> dict[Node, str]:
-    """For each operator that must stay with ATen, why."""
+def _reasons(module: GraphModule, known: Container[Node]) -> dict[Node, str]:
+    """For each operator that must stay with ATen, why; `known` are those that need not."""
     reasons: dict[Node, str] = {}
     for node in calls(module):
+        if node in known:
+            continue
         if node.target is operator.getitem:
             source = node.args[0]
             if isinstance(source, Node) and source in reasons:

@@ -28,6 +28,8 @@ def arranged(form: LoopForm) -> LoopForm:
 
 
 def _arranged(nest: LoopNest) -> LoopNest:
+    if nest.steps is not None:
+        return _recurrence(nest, nest.steps)
     work = Work(list(nest.statements))
     axes = _ARRANGE[nest.kind](work, nest.axes)
     return replace(nest, axes=axes, statements=tuple(work.statements))
@@ -103,6 +105,24 @@ _ARRANGE: dict[Kind, Callable[[Work, tuple[Axis, ...]], tuple[Axis, ...]]] = {
     "product": _product,
     "scan": _scan,
 }
+
+
+def _recurrence(nest: LoopNest, steps: Axis) -> LoopNest:
+    """All statements share the loops over a thread's part of the state."""
+    work = Work(list(nest.all_statements))
+    axes = join_axes(work, split_where_divided(work, nest.axes))
+    axes = renamed(work, axes, axis_names(len(axes)))
+    inner = max((each.inner for each in nest.all_statements), key=len)
+    names = dict(
+        zip(inner, renamed(work, inner, _inner_names(len(inner), DEEP_NAMES)), strict=True)
+    )
+    for i, each in enumerate(work.statements):
+        work.set_inner(i, tuple(names[axis] for axis in each.inner))
+    (steps,) = renamed(work, (steps,), ("step",))
+    first, last = len(nest.before), len(nest.before) + len(nest.statements)
+    done = tuple(work.statements)
+    before, statements, after = done[:first], done[first:last], done[last:]
+    return replace(nest, axes=axes, statements=statements, before=before, after=after, steps=steps)
 
 
 def _ordered(statement: Statement) -> tuple[Axis, ...]:

@@ -10,6 +10,7 @@ from metalgen.errors import UnsupportedError
 from metalgen.proposers.builtin.arrange import arranged
 from metalgen.proposers.builtin.emit_elementwise import elementwise_kernel
 from metalgen.proposers.builtin.emit_product import product_kernel
+from metalgen.proposers.builtin.emit_recurrence import recurrence_kernel
 from metalgen.proposers.builtin.emit_rows import rows_kernel
 from metalgen.proposers.builtin.emit_scan import scan_kernel
 from metalgen.proposers.builtin.expressions import STORAGE_TYPES, Constant, compute_type
@@ -36,6 +37,7 @@ _EMITTERS = {
     "rows": rows_kernel,
     "product": product_kernel,
     "scan": scan_kernel,
+    "recurrence": recurrence_kernel,
 }
 
 
@@ -59,7 +61,12 @@ def assemble(outputs: Sequence[Tensor], variant: Variant) -> Assembly:
             f" {MAX_STEPS} steps (an unrolled loop? it must be one operator)"
         )
     name_tensors(fusion.memory.order)
-    loops = lowered(loop_form(fusion, [output.name for output in outputs]))
+    return assembled(loop_form(fusion, [output.name for output in outputs]))
+
+
+def assembled(form: LoopForm) -> Assembly:
+    """Source and plan of a loop form as it was made."""
+    loops = lowered(form)
     kernels = emitted(loops)
     return Assembly(_source(kernels), _plan(loops, kernels), _summary(kernels), loops)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from metalgen.proposers.builtin.accumulators import Accumulator, accumulator
@@ -18,7 +19,7 @@ def rows_kernel(draft: Draft) -> Kernel:
     """All passes over a row in one kernel: reductions in order of need, then the results."""
     schedule = draft.nest.schedule
     assert isinstance(schedule, PerRow)
-    body = _Body(draft, schedule.mode)
+    body = RowBody(draft, schedule.mode)
     lines = body.lines()
     source = render(
         "rows",
@@ -28,7 +29,7 @@ def rows_kernel(draft: Draft) -> Kernel:
         geometry=_geometry_comment(schedule.mode),
         shared=body.shared(),
         setup=axis_lines(draft, schedule.grid),
-        body="\n".join(lines),
+        body=indented(lines),
         parameters=draft.parameters(row_attributes(schedule)),
     )
     return draft.finish(source, row_geometry(draft, schedule), helpers=body.helpers)
@@ -70,7 +71,7 @@ def _geometry_comment(mode: Mode) -> str:
     }[mode]
 
 
-class _Body:
+class RowBody:
     """Writes the passes of a kernel."""
 
     def __init__(self, draft: Draft, mode: Mode) -> None:
@@ -86,7 +87,14 @@ class _Body:
             self._reduce(loop, scope.lines)
         for loop in self._store_loops():
             self._write(loop, scope.lines)
-        return ["  " + line for line in writer.close()]
+        return writer.close()
+
+    def stores(self, statements: Sequence[Statement]) -> list[str]:
+        """Statements that gather nothing, in a block of their own."""
+        scope = self._draft.writer.open()
+        for statement in statements:
+            self._write([statement], scope.lines)
+        return self._draft.writer.close()
 
     def shared(self) -> list[str]:
         """Declarations of threadgroup memory."""
@@ -113,7 +121,9 @@ class _Body:
 
     def _store_loops(self) -> list[list[Statement]]:
         loops: dict[object, list[Statement]] = {}
-        for statement in self._draft.nest.results:
+        for statement in self._draft.nest.statements:
+            if statement.target is None:
+                continue
             key = _key(statement) if statement.how == "store" else ()
             loops.setdefault(key, []).append(statement)
         return list(loops.values())

@@ -39,6 +39,7 @@ class Draft:
     def __init__(self, nest: LoopNest, buffers: Mapping[str, Buffer]) -> None:
         self.nest = nest
         self.name = nest.name
+        self._buffers = buffers
         self._locals = Names()
         self._results = [buffers[statement.result] for statement in nest.results]
         self._operands = [buffers[name] for name in nest.reads]
@@ -53,6 +54,9 @@ class Draft:
         named = {each.result for each in self.nest.statements if each.how == "store"}
         constants = [buffer for buffer in self._operands if buffer.role == "constant"]
         bindings: dict[str, Binding] = {}
+        for name in sorted(self.nest.local):
+            own = self._locals.fresh(name)
+            bindings[name] = Binding(own, compute_type(self._buffers[name].dtype))
         for buffer in [*constants, *self._results, *self._read()]:
             wanted = f"{buffer.word}_out" if buffer.name in named else buffer.word
             name = self._locals.fresh(wanted)
@@ -68,6 +72,10 @@ class Draft:
         if binding.storage not in ("float", "bool") and binding.storage != value.type:
             text = f"{binding.storage}({text})"
         return f"{binding.name}[{self.writer.index(statement.target)}] = {text};"
+
+    def memory(self, name: str) -> Buffer:
+        """The buffer of that name."""
+        return self._buffers[name]
 
     def size(self, index: Index) -> str:
         """A size as an operand in the kernel's text."""

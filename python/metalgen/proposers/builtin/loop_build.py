@@ -76,17 +76,18 @@ def _along(member: Member) -> tuple[Axis, ...]:
 def _buffers(fusion: Fusion) -> Iterator[Buffer]:
     for tensor in fusion.memory.order:
         if isinstance(tensor, Stored | Table):
-            yield _buffer(tensor, _given(tensor))
+            yield given_buffer(tensor)
     for group in fusion.groups:
         for tensor in (member.tensor for member in group.members):
             if fusion.is_written(tensor):
                 yield _buffer(tensor, "output" if fusion.memory.is_output(tensor) else "between")
 
 
-def _given(tensor: Stored | Table) -> Role:
+def given_buffer(tensor: Stored | Table) -> Buffer:
+    """What lies in memory before all kernels."""
     if isinstance(tensor, Table):
-        return "constant"
-    return "parameter" if tensor.is_parameter else "input"
+        return _buffer(tensor, "constant")
+    return _buffer(tensor, "parameter" if tensor.is_parameter else "input")
 
 
 def _buffer(tensor: Tensor, role: Role) -> Buffer:

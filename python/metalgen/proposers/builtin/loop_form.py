@@ -18,14 +18,17 @@ from metalgen.proposers.builtin.loop_text import Lines, index_text
 from metalgen.proposers.builtin.schedules import Schedule
 from metalgen.proposers.builtin.tensors import Idx
 
-Kind = Literal["elementwise", "rows", "product", "scan"]
+Kind = Literal["elementwise", "rows", "product", "scan", "recurrence"]
 How = Literal["store", "reduce", "dot", "scan"]
-Role = Literal["input", "parameter", "constant", "between", "output"]
+Role = Literal["input", "parameter", "constant", "between", "output", "local"]
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """Row-major memory: `name` in the launch plan, `word` in kernels; `values` of a constant."""
+    """Row-major memory: `name` in the launch plan, `word` in kernels; `values` of a constant.
+
+    What is "local" is each thread's own and in no plan.
+    """
 
     name: str
     word: str
@@ -71,7 +74,9 @@ class Statement:
 class LoopNest:
     """One kernel; iterations of its `axes` may run in any order, `schedule` says on which threads.
 
-    There is no schedule before the pass that chooses it.
+    There is no schedule before the pass that chooses it. With `steps` the statements run once for
+    each place of that axis, in order, between those `before` and `after`; `carried` are pairs of
+    local memory, the state and what a step makes of it, which is the state of the next.
     """
 
     name: str
@@ -79,17 +84,34 @@ class LoopNest:
     axes: tuple[Axis, ...]
     statements: tuple[Statement, ...]
     schedule: Schedule | None = None
+    before: tuple[Statement, ...] = ()
+    after: tuple[Statement, ...] = ()
+    steps: Axis | None = None
+    carried: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def all_statements(self) -> tuple[Statement, ...]:
+        """In the order they run."""
+        return (*self.before, *self.statements, *self.after)
+
+    @property
+    def local(self) -> frozenset[str]:
+        """Names of memory that each thread has for itself."""
+        return frozenset(name for pair in self.carried for name in pair)
 
     @property
     def results(self) -> tuple[Statement, ...]:
-        """What the kernel leaves in memory."""
-        return tuple(each for each in self.statements if each.target is not None)
+        """What the kernel leaves in memory, each result once."""
+        stores = (each for each in self.all_statements if each.target is not None)
+        found = {each.result: each for each in stores if each.result not in self.local}
+        return tuple(found.values())
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the buffers that are read, each once."""
-        values = walk(*(value for each in self.statements for value in each.values))
-        return tuple(dict.fromkeys(value.buffer for value in values if isinstance(value, Load)))
+        values = walk(*(value for each in self.all_statements for value in each.values))
+        loads = (value.buffer for value in values if isinstance(value, Load))
+        return tuple(dict.fromkeys(name for name in loads if name not in self.local))
 
 
 @dataclass(frozen=True)
@@ -108,16 +130,26 @@ def _lines(nest: LoopNest) -> Iterator[str]:
     yield f"{nest.name}: {nest.kind} parallel({_loops(nest.axes)})"
     if nest.schedule is not None:
         yield f"  on {nest.schedule}"
-    for statement in nest.statements:
-        indent = "  "
+    yield from _statement_lines(nest.before, "  ")
+    if nest.steps is not None:
+        yield f"  for {_loops((nest.steps,))} in order:"
+    yield from _statement_lines(nest.statements, "  " if nest.steps is None else "    ")
+    for state, after in nest.carried:
+        yield f"    {state} = {after}"
+    yield from _statement_lines(nest.after, "  ")
+
+
+def _statement_lines(statements: Sequence[Statement], indent: str) -> Iterator[str]:
+    for statement in statements:
+        depth = indent
         if statement.inner:
             yield f"{indent}for {_loops(statement.inner)}:"
-            indent += "  "
+            depth += "  "
         lines = Lines()
         values = ", ".join(map(lines.text, statement.values))
-        yield from (indent + line for line in lines.before)
+        yield from (depth + line for line in lines.before)
         place = f"[{index_text(statement.target)}]" if statement.target is not None else ""
-        yield f"{indent}{statement.result}{place} = {_gathered(statement, values)}"
+        yield f"{depth}{statement.result}{place} = {_gathered(statement, values)}"
 
 
 def _gathered(statement: Statement, values: str) -> str:

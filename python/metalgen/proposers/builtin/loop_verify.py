@@ -15,14 +15,20 @@ from metalgen.proposers.builtin.expressions import (
     indices,
     walk,
 )
-from metalgen.proposers.builtin.indexing import Fetched, Index, product
+from metalgen.proposers.builtin.indexing import Axis, Fetched, Index, product
 from metalgen.proposers.builtin.loop_form import Buffer, LoopForm, LoopNest, Statement
 from metalgen.proposers.builtin.schedules import PerElement, PerRow, Tile
 
 MAX_THREADS = 1024
 SHARED_BYTES = 32 * 1024
 _GIVEN = ("input", "parameter", "constant")
-_SCHEDULES = {"elementwise": PerElement, "rows": PerRow, "product": Tile, "scan": PerRow}
+_SCHEDULES = {
+    "elementwise": PerElement,
+    "rows": PerRow,
+    "product": Tile,
+    "scan": PerRow,
+    "recurrence": PerElement,
+}
 
 
 def verify_loops(form: LoopForm) -> None:
@@ -45,33 +51,50 @@ def verify_loops(form: LoopForm) -> None:
 
 
 def _verify_nest(form: LoopForm, nest: LoopNest, written: Collection[str]) -> None:
-    local: set[str] = set()
-    for statement in nest.statements:
-        _verify_loops_around(nest, statement)
-        for value in walk(*statement.values):
-            if isinstance(value, Load) and value.buffer not in written:
-                raise _broken(statement, f"reads '{value.buffer}', which is not in memory yet")
-            if isinstance(value, Variable) and value.name not in local:
-                raise _broken(statement, f"needs '{value.name}', which is not computed yet")
-        for load in _unguarded_loads(statement):
-            if not _is_within(load.index, form.buffers[load.buffer]):
-                raise _broken(statement, f"reads beyond the end of '{load.buffer}'")
-        if statement.target is not None:
-            _verify_target(form, nest, statement, statement.target)
-        local.add(statement.result)
+    there, local = set(written), set[str]()
+    steps = () if nest.steps is None else (nest.steps,)
+    phases = ((nest.before, ()), (nest.statements, steps), (nest.after, ()))
+    for statements, further in phases:
+        axes = (*nest.axes, *further)
+        for statement in statements:
+            _verify_reads(form, statement, axes, there, local)
+            if statement.target is not None:
+                own = () if statement.result in nest.local else axes
+                _verify_target(form, statement, statement.target, own)
+            if statement.result in nest.local:
+                there.add(statement.result)
+            local.add(statement.result)
+    if missing := sorted(nest.local - there):
+        raise UnsupportedError(f"not supported: loop form: nothing writes {', '.join(missing)}")
 
 
-def _verify_loops_around(nest: LoopNest, statement: Statement) -> None:
-    around = {*nest.axes, *statement.inner}
+def _verify_reads(
+    form: LoopForm,
+    statement: Statement,
+    axes: tuple[Axis, ...],
+    there: Collection[str],
+    local: Collection[str],
+) -> None:
+    around = {*axes, *statement.inner}
     for index in indices(*statement.values):
         if outside := index.axes() - around:
             names = ", ".join(sorted(axis.name for axis in outside))
             raise _broken(statement, f"uses {names}, which no loop around it has")
+    for value in walk(*statement.values):
+        if isinstance(value, Load) and value.buffer not in there:
+            raise _broken(statement, f"reads '{value.buffer}', which is not in memory yet")
+        if isinstance(value, Variable) and value.name not in local:
+            raise _broken(statement, f"needs '{value.name}', which is not computed yet")
+    for load in _unguarded_loads(statement):
+        if not _is_within(load.index, form.buffers[load.buffer]):
+            raise _broken(statement, f"reads beyond the end of '{load.buffer}'")
 
 
-def _verify_target(form: LoopForm, nest: LoopNest, statement: Statement, target: Index) -> None:
+def _verify_target(
+    form: LoopForm, statement: Statement, target: Index, axes: tuple[Axis, ...]
+) -> None:
     """Each iteration of the loops that store must have an element of its own."""
-    storing = {*nest.axes, *(statement.inner if statement.how in ("store", "scan") else ())}
+    storing = {*axes, *(statement.inner if statement.how in ("store", "scan") else ())}
     if outside := target.axes() - storing:
         names = ", ".join(sorted(axis.name for axis in outside))
         raise _broken(statement, f"is stored by {names}, which no loop around its store has")

@@ -120,4 +120,5 @@ _SCHEDULE: dict[Kind, Callable[[LoopNest], Schedule]] = {
     "rows": _rows,
     "product": _product,
     "scan": _scan,
+    "recurrence": _elementwise,
 }

@@ -61,6 +61,11 @@ def sized(graph: Graph) -> Capture:
     return _with_sizes(graph)
 
 
+def stored(graph: Graph, parameters: Container[str]) -> Capture:
+    """The graph with its placeholders as tensors in memory; raises UnsupportedError."""
+    return _with_tensors(_with_sizes(graph), parameters)
+
+
 def plan_names(graph: Graph, parameters: Container[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The placeholders that a plan for the graph may name: inputs in order, and parameters."""
     capture = _with_tensors(_with_sizes(graph), parameters)
