@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 import metalgen
+from metalgen.optimize import Backend
+from metalgen.optimize.means import Means
 
 CASES = {
     "lstm": lambda: nn.LSTM(5, 7),
@@ -94,3 +96,17 @@ def test_recurrent_modules_are_allowed_for_our_models_alone():
     with torch.no_grad():
         fast(torch.randn(4, 3, 5))
     assert not torch._dynamo.config.allow_rnn
+
+
+def test_by_name_they_are_captured_whole_where_pytorch_is_told_to():
+    backend = Backend(Means(policy="metal"))
+    model = nn.GRU(5, 7).eval()
+    fast = torch.compile(model, backend=backend, dynamic=True)
+    with torch.no_grad():
+        fast(torch.randn(4, 3, 5))
+        assert backend.report.graphs == []
+        torch._dynamo.reset()
+        with torch._dynamo.config.patch(allow_rnn=True):
+            for length in (4, 6):
+                assert_same(fast, model, torch.randn(length, 3, 5))
+    assert len(recurrent(backend.report)) == len(backend.report.graphs) > 0
