@@ -50,6 +50,34 @@ def test_a_safe_section_keeps_the_order_of_operations_in_fast_mode(where):
     assert rounded(source.replace("{}", "safe"), math="fast") == 0
 
 
+@pytest.mark.parametrize("setting", ["math_mode(safe) contract(off)", "contract(off)"])
+def test_products_of_vectors_are_not_fused_in_a_section_that_says_so(setting):
+    source = """
+        kernel void f(device float* o) {
+        #pragma METAL fp SETTING
+          float4 x = float4(o[0]), y = float4(o[1]);
+          o[2] = (x * x - y).z;
+        }
+    """.replace("SETTING", setting)
+    x = torch.tensor(1.0 + 2**-12)
+    out = torch.stack([x, x * x, x])
+    build(source).f(out, threads=1)
+    assert out[2] == 0
+
+
+def test_a_safe_section_holds_for_vectors_too():
+    source = """
+        kernel void f(device float* o) {
+        #pragma METAL fp math_mode(safe)
+          float2 x = float2(o[0]);
+          o[1] = (x * 1e-30f * 1e30f).y;
+        }
+    """
+    out = torch.tensor([1e-20, -1.0])
+    build(source).f(out, threads=1)
+    assert out[1] == 0
+
+
 def test_a_section_ends_with_its_block():
     source = (
         "kernel void f(device float* o) { {\n#pragma METAL fp math_mode(safe)\n o[1] += 1; }\n"

@@ -15,7 +15,7 @@ from metalgen.compiler.foreign import drop_coherence, rename_address_spaces
 from metalgen.compiler.headers import HeaderArguments, header_arguments, text_arguments
 from metalgen.compiler.includes import check_directives, check_files
 from metalgen.compiler.options import CompileOptions
-from metalgen.compiler.pragmas import SAFE_SECTION
+from metalgen.compiler.pragmas import Strictness, strictness
 from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
 from metalgen.compiler.repairs import REPAIRS, find_repair
 from metalgen.compiler.rewrite import Translation, rewrite
@@ -70,10 +70,7 @@ _FAST_MATH = [
     "-fno-signed-zeros",
     "-freciprocal-math",
     "-fapprox-func",
-    "-ffp-contract=fast",
 ]
-# No pragma says these: what has sections of safe maths does without them everywhere.
-_SIGNED_ZEROS = ["-fsigned-zeros", "-fno-approx-func"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +155,12 @@ def _preprocess(job: _Job) -> ClangResult:
     return result
 
 
-def _language(options: CompileOptions) -> list[str]:
-    math = ["-ffp-contract=on"] if options.math == "safe" else _FAST_MATH
+def _language(options: CompileOptions, strict: Strictness | None = None) -> list[str]:
+    """The mode that the headers are compiled in too, as strict as a section of the source."""
+    is_safe = options.math == "safe" or (strict is not None and strict.is_safe)
+    is_uncontracted = strict is not None and strict.is_uncontracted
+    contract = "off" if is_uncontracted else "on" if is_safe else "fast"
+    math = [*([] if is_safe else _FAST_MATH), f"-ffp-contract={contract}"]
     macros = ["-D__FAST_MATH__=1"] if options.math == "fast" else []
     macros.append(f"-D__METAL_MAYBE_FAST_MATH__={int(options.has_fast_functions)}")
     return [*_LANGUAGE, *math, *macros]
@@ -190,9 +191,11 @@ def _compile(
 
 def _attempt(job: _Job, preprocessed: Preprocessed) -> tuple[Translation, ClangResult]:
     translation = rewrite(preprocessed, job.options)
-    arguments = [*_language(job.options), *job.headers.compiling, *_GENERATION]
-    if SAFE_SECTION in translation.rewritten.text:
-        arguments += _SIGNED_ZEROS
+    language = _language(job.options, strictness(preprocessed.text))
+    headers = job.headers.compiling
+    if language != _language(job.options) and "-include-pch" in headers:
+        headers = header_arguments(language, cache_directory()).compiling
+    arguments = [*language, *headers, *_GENERATION]
     result = run_clang(arguments, translation.rewritten.text, job.listing.name)
     if result.returncode and job.headers.failed(result.errors):
         raise _HeadersFailedError

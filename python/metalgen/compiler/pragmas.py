@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.edits import Edits
@@ -12,19 +13,43 @@ from metalgen.compiler.scopes import Source
 _LOOP = re.compile(r"^\s*#\s*pragma\s+(unroll|nounroll|clang\s+loop\s+\w+)\b(.*)$")
 _LITERAL_ARGUMENT = re.compile(r"^[\s(]*(?:\d+|enable|full|disable)?[\s)]*$")
 _MATHS = re.compile(r"^\s*#\s*pragma\s+METAL\s+fp\b\s*(.*?)\s*$")
+_ANY_MATHS = re.compile(r"^\s*#\s*pragma\s+METAL\s+fp\b(.*)$", re.MULTILINE)
 _SETTING = re.compile(r"(\w+)\s*\(\s*(\w+)\s*\)")
 _KEPT = (["clang"], ["pack"], ["STDC"], ["GCC"])
-SAFE_SECTION = "reassociate(off) reciprocal(off)"
 # Neither infinities nor NaNs may be taken for what does not occur: see _FAST_MATH in clang.py.
 _RELAXED = ("clang fp reassociate(on) reciprocal(on) contract(fast)",)
 _SETTINGS = {
     "math_mode": {
         "fast": _RELAXED,
         "relaxed": _RELAXED,
-        "safe": (f"clang fp {SAFE_SECTION} contract(on)",),
+        "safe": ("clang fp reassociate(off) reciprocal(off) contract(on)",),
     },
     "contract": {value: (f"clang fp contract({value})",) for value in ("off", "on", "fast")},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Strictness:
+    """What some section of a source asks for, and the operators in our headers must then keep to.
+
+    Those are compiled ahead, for vectors and matrices: a pragma of the source's cannot reach them.
+    """
+
+    is_safe: bool
+    is_uncontracted: bool
+
+    def opening(self, math: str) -> str:
+        """What gives the source itself, up to its own pragmas, the maths mode it is compiled in."""
+        if not self.is_safe and not self.is_uncontracted:
+            return ""
+        pragma = _RELAXED[0] if math != "safe" else "clang fp contract(on)"
+        return f'_Pragma("{pragma}") '
+
+
+def strictness(text: str) -> Strictness:
+    """The strictest that any section of a preprocessed source asks for."""
+    asked = [pair for line in _ANY_MATHS.findall(text) for pair in _SETTING.findall(line)]
+    return Strictness(("math_mode", "safe") in asked, ("contract", "off") in asked)
 
 
 def rewrite_pragma(source: Source, at: int, edits: Edits, complaints: Complaints) -> None:

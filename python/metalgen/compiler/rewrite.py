@@ -19,7 +19,7 @@ from metalgen.compiler.linked import link_functions
 from metalgen.compiler.members import qualify_thread_members
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.pointers import check_pointers
-from metalgen.compiler.pragmas import rewrite_pragma
+from metalgen.compiler.pragmas import rewrite_pragma, strictness
 from metalgen.compiler.preprocess import Preprocessed
 from metalgen.compiler.restrictions import check_restrictions
 from metalgen.compiler.scopes import Source, read_source
@@ -49,6 +49,8 @@ def rewrite(preprocessed: Preprocessed, options: CompileOptions) -> Translation:
     source = read_source(preprocessed.text, tokenize(preprocessed.text))
     edits = Edits(preprocessed.text)
     complaints = Complaints()
+    if opening := strictness(preprocessed.text).opening(options.math):
+        edits.insert(0, opening)
     found = find_kernels(source, complaints)
     entries = _add_wrappers(source, found, edits, complaints)
     constants = rewrite_constants(source, edits, complaints)
