@@ -151,7 +151,21 @@ def differing_steps(x: Tensor) -> Tensor:
     return torch.stack(entries, dim=1)
 
 
-def test_a_step_with_a_matrix_product_is_found_but_not_one_kernel():
+def test_a_step_with_a_matrix_product_is_compiled_once_and_launched_for_each_step():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    x, w = torch.randn(2, 20, 4), torch.randn(4, 4)
+    model = Function(product_in_the_step).eval()
+    fast = metalgen.optimize_for_metal(model, policy="metal")
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x, w), model(x, w), rtol=1e-4, atol=1e-5)
+    (graph,) = fast.metal_report.graphs
+    (loop,) = [region for region in graph.regions if "cat" in region.operators]
+    assert loop.choice == "metal", str(fast.metal_report)
+    assert loop.kernels % 20 == 0
+
+
+def test_a_few_steps_with_matrix_products_are_left_to_the_templates():
     graph = graph_of(product_in_the_step, torch.randn(2, 6, 4), torch.randn(4, 4)).graph
     assert len(find_loops(graph)) == 1
     assert rollable_loops(graph) == []

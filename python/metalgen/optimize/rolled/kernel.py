@@ -13,21 +13,30 @@ from metalgen.optimize.contender import Offer, RegionGraph
 from metalgen.optimize.region_plan import RegionPlan, contender_of
 from metalgen.optimize.report import Stage
 from metalgen.optimize.rolled.recognise import UnrolledLoop, find_loops
+from metalgen.optimize.rolled.stepped import check_step, stepped
 from metalgen.plan import parse_plan
 from metalgen.proposers.builtin.subgraph import plan_names
 from metalgen.proposers.builtin.unrolled import BodySlice, BodyState, LoopBody, loop_kernels
 
+# Fewer steps than these are fused across steps by templates where one kernel cannot run them.
+LEAST_STEPPED = 17
+
 
 def rollable_loops(graph: Graph) -> list[UnrolledLoop]:
-    """The loops that one kernel can run; what such a kernel is made of is tried, not compiled."""
-    return [loop for loop in find_loops(graph) if _fits(loop)]
+    """The loops that one kernel can run, or that launch the kernels of one step again and again.
+
+    What such kernels are made of is tried, not compiled.
+    """
+    return [loop for loop in find_loops(graph) if _fits(loop) or _fits_stepped(loop)]
 
 
 def rolled(region: RegionGraph) -> Iterator[Offer]:
     """One way, for a region that is a loop."""
     loop = loop_of(region)
-    if loop is not None:
+    if loop is not None and _fits(loop):
         yield Offer("rolled", lambda: _made(region, loop))
+    elif loop is not None:
+        yield Offer("stepped", lambda: stepped(region, loop, body_of(loop)))
 
 
 def loop_of(region: RegionGraph) -> UnrolledLoop | None:
@@ -39,6 +48,16 @@ def loop_of(region: RegionGraph) -> UnrolledLoop | None:
 def _fits(loop: UnrolledLoop) -> bool:
     try:
         loop_kernels(body_of(loop), (), _outputs(loop))
+    except UnsupportedError:
+        return False
+    return True
+
+
+def _fits_stepped(loop: UnrolledLoop) -> bool:
+    if loop.steps < LEAST_STEPPED:
+        return False
+    try:
+        check_step(body_of(loop))
     except UnsupportedError:
         return False
     return True
