@@ -88,3 +88,21 @@ def test_conversions_have_one_name():
     assert targets == []
     x = torch.randn(4)
     assert torch.equal(renamed(x), module(x))
+
+
+class Probe(nn.Module):
+    """Attends with its own queries, for which nn.MultiheadAttention splits its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.probe = nn.Parameter(torch.randn(1, 1, 16))
+        self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(self.probe.repeat(x.shape[0], 1, 1), x, x)[0]
+
+
+def test_regions_that_read_parts_of_split_weights_take_tensors():
+    report = report_of(Probe(), (torch.randn(2, 7, 16),), (torch.randn(3, 9, 16),))
+    assert {graph.choice for graph in report.graphs} == {"mixed"}
+    assert all(region.choice == "metal" for graph in report.graphs for region in graph.regions)

@@ -204,12 +204,13 @@ def _regions(module: GraphModule, nodes: list[Node]) -> list[list[Node]]:
     number: dict[Node, int] = {}
     current = 0
     for node in ordered:
-        if node.target is operator.getitem:
+        if node.target is operator.getitem and node.all_input_nodes[0] in number:
             number[node] = number[node.all_input_nodes[0]]
         elif not _may_move(node):
             current += operator_name(node) in HEAVY
             number[node] = current
     _place_views(ordered, number)
+    _join_parts(ordered, number)
     regions: dict[int, list[Node]] = {}
     for node in ordered:
         if node in number:
@@ -239,6 +240,16 @@ def _place_views(ordered: list[Node], number: dict[Node, int]) -> None:
             number[node] = reader
         elif home is not None and home in readers:
             number[node] = home
+
+
+def _join_parts(ordered: list[Node], number: dict[Node, int]) -> None:
+    """Regions take and give tensors: an operator's several results are told apart where it is."""
+    for node in ordered:
+        if node.target is operator.getitem:
+            home = number.get(node.all_input_nodes[0])
+            number.pop(node, None)
+            if home is not None:
+                number[node] = home
 
 
 def _bases(ordered: list[Node], number: Callable[[Node], int | None]) -> dict[Node, int | None]:
