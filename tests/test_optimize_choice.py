@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
 from region_contenders import InAten, captured
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import symbolic_trace
 
 import metalgen
 from metalgen import kept_times
@@ -184,6 +187,27 @@ def test_equal_regions_of_a_model_are_the_same_whatever_their_nodes_are_called()
     assert fingerprint(other) != fingerprint(a)
     swapped = captured(lambda x, y: (torch.relu(y.t() @ x.t()),), *inputs)
     assert fingerprint(swapped) != fingerprint(a)
+
+
+@pytest.mark.parametrize("is_faked", [False, True])
+def test_regions_are_told_apart_by_all_of_their_constants(is_faked):
+    class Shift(nn.Module):
+        def __init__(self, last: float) -> None:
+            super().__init__()
+            self.by = torch.zeros(40)
+            self.by[-1] = last
+
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            return (x + self.by,)
+
+    texts = []
+    for last in (1.0, 2.0):
+        module = symbolic_trace(Shift(last))
+        for node in module.graph.nodes:
+            node.meta["val"] = torch.empty(3, 40)
+        with FakeTensorMode() if is_faked else nullcontext():
+            texts.append(canonical_text(module))
+    assert texts[0] != texts[1]
 
 
 def test_layers_of_one_kind_share_what_was_measured():

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
@@ -93,8 +94,15 @@ def _constant(module: GraphModule, name: str) -> str:
     for part in name.split("."):
         value = getattr(value, part)
     if isinstance(value, Tensor):
-        return f"constant {value.dtype} {tuple(value.shape)} {value.flatten().tolist()[:16]}"
+        return f"constant {value.dtype} {tuple(value.shape)} {_content(value)}"
     return f"constant {type(value).__name__}"
+
+
+def _content(constant: Tensor) -> str:
+    # Some versions of PyTorch compile graphs while every operator is expected to be a fake one.
+    with unset_fake_temporarily(), torch.no_grad():
+        content = constant.cpu().flatten().view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _plain(value: Any, symbols: dict[str, str]) -> str:
