@@ -59,7 +59,9 @@ def pytest_addoption(parser):
         "--update-snapshots", action="store_true", help="Write what is rendered to tests/snapshots."
     )
     parser.addoption(
-        "--all-kernels", action="store_true", help="Every kernel of Apple's, not a fixed sample."
+        "--all-kernels",
+        action="store_true",
+        help="Every kernel of Apple's and all else that is thorough, not a fixed sample.",
     )
 
 

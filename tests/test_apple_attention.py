@@ -155,7 +155,7 @@ def full_cases() -> dict[str, Case]:
 
 FAMILIES = {
     "vector": Family(["utils.h", "sdpa_vector.h"], vector_cases()),
-    "full": Family(["utils.h", "steel/attn/kernels/steel_attention.h"], full_cases(), one_in=5),
+    "full": Family(["utils.h", "steel/attn/kernels/steel_attention.h"], full_cases(), one_in=7),
 }
 
 

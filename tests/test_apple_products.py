@@ -216,7 +216,7 @@ def matrix_cases(kind: str) -> dict[str, Case]:
 
 STEEL = ["utils.h", "steel/gemm/gemm.h"]
 FAMILIES = {
-    kind: Family([*STEEL, f"steel/gemm/kernels/steel_gemm_{kind}.h"], matrix_cases(kind), one_in=5)
+    kind: Family([*STEEL, f"steel/gemm/kernels/steel_gemm_{kind}.h"], matrix_cases(kind), one_in=9)
     for kind in ("fused", "splitk", "segmented", "gather")
 }
 

@@ -248,9 +248,9 @@ GATHERS = ["gather qmv_fast", "gather qmv", "gather qvm", "gather qmm_t", "gathe
 HEADERS = ["utils.h", "steel/gemm/gemm.h", "quantized_utils.h"]
 FAMILIES = {
     "affine": Family(
-        [*HEADERS, "quantized.h"], cases(AFFINE, [*PRODUCTS, "quantize", *GATHERS]), one_in=19
+        [*HEADERS, "quantized.h"], cases(AFFINE, [*PRODUCTS, "quantize", *GATHERS]), one_in=37
     ),
-    "floats": Family([*HEADERS, "fp_quantized.h"], cases(MICRO, [*PRODUCTS, *GATHERS]), one_in=7),
+    "floats": Family([*HEADERS, "fp_quantized.h"], cases(MICRO, [*PRODUCTS, *GATHERS]), one_in=13),
 }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +10,7 @@ import test_bridge_errors as errors
 import test_bridge_launch as launch
 import test_bridge_lifetime as lifetime
 import test_bridge_plans as plans
+from samples_of import every
 
 from apple import build, soft_mps
 
@@ -209,19 +208,10 @@ BROKEN = {
 }
 
 
-@pytest.fixture(scope="module")
-def cores():
-    """Every broken backend, built: two at a time, and only where something has changed."""
+@pytest.mark.parametrize("name", every(2, BROKEN))
+def test_a_broken_backend_is_caught(name):
     soft_mps.need_linux()
-    build.core()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        built = pool.map(lambda broken: build.broken(broken.edits), BROKEN.values())
-        return dict(zip(BROKEN, built, strict=True))
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_backend_is_caught(name, cores):
-    outcome = soft_mps.outcome_with(cores[name], BROKEN[name].test)
+    outcome = soft_mps.outcome_with(build.broken(BROKEN[name].edits), BROKEN[name].test)
     assert outcome.status != 0, "it passed"
     assert "ImportError" not in outcome.output, outcome.output
 

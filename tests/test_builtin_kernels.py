@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from builtin_runs import OfOne, OfTwo, agree
+from samples_of import every
 from torch import nn, randn
 from torch.nn import functional
 
@@ -120,9 +121,9 @@ ONE_INPUT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", ONE_INPUT.values(), ids=ONE_INPUT.keys())
-def test_modules_of_one_tensor_agree_with_eager(case):
-    module, shape, other = case
+@pytest.mark.parametrize("name", every(2, ONE_INPUT))
+def test_modules_of_one_tensor_agree_with_eager(name):
+    module, shape, other = ONE_INPUT[name]
     agree(module, randn(shape), others=[(randn(other),)])
 
 
@@ -142,10 +143,10 @@ TWO_INPUTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", TWO_INPUTS.values(), ids=TWO_INPUTS.keys())
+@pytest.mark.parametrize("name", every(2, TWO_INPUTS))
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")
-def test_modules_of_two_tensors_agree_with_eager(case):
-    module, first, second = case
+def test_modules_of_two_tensors_agree_with_eager(name):
+    module, first, second = TWO_INPUTS[name]
     agree(module, randn(first), randn(second))
 
 

@@ -13,6 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+pytestmark = pytest.mark.thorough  # half a minute: .ci/run has it
+
+
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory):
     """The wheel, built and installed into a directory of its own."""
