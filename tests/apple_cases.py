@@ -74,7 +74,7 @@ class Family:
 
     headers: Sequence[str]
     cases: Mapping[str, Case]
-    one_in: int = 4  # the share of the cases that are the fixed sample, tested by default
+    one_in: int = 6  # the share of the cases that are the fixed sample, tested by default
     before: str = ""  # Metal to stand in front of the headers
     extra: str = ""  # Metal to stand between the headers and the instances
 

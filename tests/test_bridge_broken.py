@@ -208,7 +208,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", every(2, BROKEN))
+@pytest.mark.parametrize("name", every(3, BROKEN))
 def test_a_broken_backend_is_caught(name):
     soft_mps.need_linux()
     outcome = soft_mps.outcome_with(build.broken(BROKEN[name].edits), BROKEN[name].test)

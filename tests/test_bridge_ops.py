@@ -12,7 +12,7 @@ from metalgen.ops.sample_table import samples
 from metalgen.ops.samples import find_mismatch
 
 
-@pytest.mark.parametrize("name", every(2, REFERENCES))
+@pytest.mark.parametrize("name", every(3, REFERENCES))
 @on_mps
 def test_an_operation_on_mps_is_pytorchs_in_float64(name):
     assert find_mismatch(samples(name)[0], torch.float32, device_type="mps") is None

@@ -121,7 +121,7 @@ ONE_INPUT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", every(2, ONE_INPUT))
+@pytest.mark.parametrize("name", every(3, ONE_INPUT))
 def test_modules_of_one_tensor_agree_with_eager(name):
     module, shape, other = ONE_INPUT[name]
     agree(module, randn(shape), others=[(randn(other),)])
@@ -143,7 +143,7 @@ TWO_INPUTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", every(2, TWO_INPUTS))
+@pytest.mark.parametrize("name", every(3, TWO_INPUTS))
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")
 def test_modules_of_two_tensors_agree_with_eager(name):
     module, first, second = TWO_INPUTS[name]

@@ -48,7 +48,7 @@ def _nothing_tuned(monkeypatch, tmp_path):
     winners.forget()
 
 
-@pytest.mark.parametrize(("name", "variant"), every(2, VARIANTS))
+@pytest.mark.parametrize(("name", "variant"), every(3, VARIANTS))
 def test_every_variant_is_right(name, variant):
     chosen = family(name).variant(variant)
     sizes = SIZES[name]
