@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 from apple_metallib import apple_metallib, kernel_headers
+from samples_of import every
 from torch import Tensor
 
 import metalgen
@@ -134,9 +135,9 @@ def _ours(family: Family, part: int) -> metalgen.Library:
 def kernels(families: Mapping[str, Family]) -> pytest.MarkDecorator:
     """Parametrizes `family` and `kernel`; all but a fixed sample wait for --all-kernels."""
     listed = [
-        pytest.param(name, kernel, marks=[pytest.mark.thorough] if i % family.one_in else [])
+        case
         for name, family in families.items()
-        for i, kernel in enumerate(family.cases)
+        for case in every(family.one_in, ((name, kernel) for kernel in family.cases))
     ]
     return pytest.mark.parametrize(("family", "kernel"), listed)
 

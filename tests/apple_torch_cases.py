@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 import torch
 from apple_cases import assert_close
+from samples_of import every
 from test_apple_torch import library
 from torch import Tensor
 
@@ -33,11 +34,7 @@ _UNWRITTEN = 77  # what outputs hold before
 
 def sampled(names: str, cases: Iterable[Sequence[object]], one_in: int) -> pytest.MarkDecorator:
     """Every case by --all-kernels, else one in so many."""
-    listed = [
-        pytest.param(*case, marks=[pytest.mark.thorough] if i % one_in else [])
-        for i, case in enumerate(cases)
-    ]
-    return pytest.mark.parametrize(names.split(), listed)
+    return pytest.mark.parametrize(names.split(), every(one_in, map(tuple, cases)))
 
 
 def values(dtype: torch.dtype, *shape: int, most: int = 9) -> Tensor:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from apple_cases import FLOATS, Launch, apple, assert_close, run
+from samples_of import every
 from test_apple_attention import (
     KINDS,
     NAMES,
@@ -120,10 +121,7 @@ def check(name: str, launch: Launch) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "dtype", "heads"),
-    [
-        pytest.param(*case, marks=[pytest.mark.thorough] if i % 5 else [])
-        for i, case in enumerate(SHARED_KEYS)
-    ],
+    every(5, SHARED_KEYS),
 )
 def test_attention_of_many_heads_that_share_keys(kind, dtype, heads):
     check(f"sdpa_vector_{NAMES[dtype]}_64_64", one_query(dtype, 64, kind, heads))

@@ -19,6 +19,7 @@ from apple_cases import (
     named,
     run,
 )
+from samples_of import every
 from test_apple_attention import (
     HEADS,
     NAMES,
@@ -140,10 +141,7 @@ SHARED_KEYS = Family(
 
 @pytest.mark.parametrize(
     ("form", "dtype", "width", "group"),
-    [
-        pytest.param(*case, marks=[pytest.mark.thorough] if i % 2 else [])
-        for i, case in enumerate(TOGETHER)
-    ],
+    every(2, TOGETHER),
 )
 def test_attention_in_two_passes_of_heads_that_share_keys(form, dtype, width, group):
     name = f"sdpa_vector_2pass_1_{form}"

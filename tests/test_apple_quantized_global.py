@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from apple_cases import FLOATS, Launch, apple, assert_close, run
+from samples_of import every
 from test_apple_quantized import NAMES, Mode, gathered, matrix
 from test_apple_quantized_forms import ENCODED, GLOBAL, by_experts
 from torch import Tensor
@@ -58,10 +59,7 @@ def scaled(form: str, mode: Mode, dtype: torch.dtype) -> Launch:
 
 @pytest.mark.parametrize(
     ("form", "name", "mode", "dtype"),
-    [
-        pytest.param(*case, marks=[pytest.mark.thorough] if i % 19 else [])
-        for i, case in enumerate(CASES)
-    ],
+    every(19, CASES),
 )
 def test_products_with_a_scale_for_all_of_a_matrix(form, name, mode, dtype):
     launch = scaled(form, mode, dtype)

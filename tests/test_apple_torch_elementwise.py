@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 import torch
 from apple_cases import assert_close
+from samples_of import every
 from test_apple_torch import NAMES, TOLERANCE, library
 from torch import Tensor
 
@@ -78,12 +80,8 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 def cases(operations: dict[str, Function], one_in: int) -> pytest.MarkDecorator:
     """Every operation in every type; one in so many is the sample."""
-    every = [(name, dtype) for name in operations for dtype in DTYPES]
-    listed = [
-        pytest.param(name, dtype, marks=[pytest.mark.thorough] if i % one_in else [])
-        for i, (name, dtype) in enumerate(every)
-    ]
-    return pytest.mark.parametrize(("operation", "dtype"), listed)
+    listed = itertools.product(operations, DTYPES)
+    return pytest.mark.parametrize(("operation", "dtype"), every(one_in, listed))
 
 
 def check(name: str, dtype: torch.dtype, expected: Tensor, *arguments: object) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from apple_cases import assert_close
+from samples_of import every
 from test_apple_torch import NAMES, library
 from torch import Tensor
 from torch.optim.adam import adam
@@ -65,17 +66,14 @@ def compare(
 
 PAIRS = [(F32, F32), (F32, F16), (F16, F32), (F16, F16), (F32, BF16), (BF16, F32), (BF16, BF16)]
 ADAM = [
-    pytest.param(name, amsgrad, *types, marks=[pytest.mark.thorough] if i % 5 else [])
-    for i, (name, amsgrad, types) in enumerate(
-        (name, amsgrad, types)
-        for name in ("adam", "adamw")
-        for amsgrad in (False, True)
-        for types in PAIRS
-    )
+    (name, amsgrad, *types)
+    for name in ("adam", "adamw")
+    for amsgrad in (False, True)
+    for types in PAIRS
 ]
 
 
-@pytest.mark.parametrize(("name", "amsgrad", "dtype", "step_dtype"), ADAM)
+@pytest.mark.parametrize(("name", "amsgrad", "dtype", "step_dtype"), every(5, ADAM))
 def test_adam_and_adamw(name, amsgrad, dtype, step_dtype):
     params, grads, means = normal(dtype), normal(dtype), normal(dtype)
     squares, largest = positive(dtype), positive(dtype) if amsgrad else []
@@ -94,22 +92,19 @@ def test_adam_and_adamw(name, amsgrad, dtype, step_dtype):
 
 
 SGD = [
-    pytest.param(momentum, dtype, *flags, marks=[pytest.mark.thorough] if i % 5 else [])
-    for i, (dtype, momentum, flags) in enumerate(
-        (dtype, momentum, flags)
-        for dtype in NAMES
-        for momentum, *flags in (
-            (0.0, False, False, False),
-            (0.0, False, True, False),
-            (0.9, False, False, False),
-            (0.9, True, True, False),
-            (0.9, True, False, True),
-        )
+    (momentum, dtype, *flags)
+    for dtype in NAMES
+    for momentum, *flags in (
+        (0.0, False, False, False),
+        (0.0, False, True, False),
+        (0.9, False, False, False),
+        (0.9, True, True, False),
+        (0.9, True, False, True),
     )
 ]
 
 
-@pytest.mark.parametrize(("momentum", "dtype", "nesterov", "maximize", "first"), SGD)
+@pytest.mark.parametrize(("momentum", "dtype", "nesterov", "maximize", "first"), every(5, SGD))
 def test_stochastic_gradient_descent(momentum, dtype, nesterov, maximize, first):
     params, grads, buffers = normal(dtype), normal(dtype), normal(dtype)
     held = [wide(tensors) for tensors in (params, grads)]
