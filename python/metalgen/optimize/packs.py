@@ -23,7 +23,7 @@ from metalgen.packs import Match, Pack, PackedKernel, find_matches, installed_pa
 from metalgen.packs.constant import Expected, holds
 from metalgen.packs.manifest import SOURCE
 from metalgen.plan import compile_plan, kernels_of
-from metalgen.plan.run import Allocate
+from metalgen.plan.run import Allocate, writes_to
 
 Packs = Pack | Path | str | Iterable[Pack | Path | str] | None
 
@@ -81,8 +81,11 @@ class Constant:
         assert isinstance(value, Tensor)
         if not isinstance(self.expected, dict):
             return holds(value, self.expected)
-        version = 0 if value.is_inference() else value._version
-        now = (value, value.data_ptr(), version)  # the tensor itself, so that its address stays
+        now = (
+            value,
+            value.data_ptr(),
+            writes_to(value),
+        )  # the tensor itself, so that its address stays
         if self._seen and self._seen[0] is value and self._seen[1:] == now[1:]:
             return True
         if holds(value, self.expected):

@@ -158,7 +158,7 @@ class BoundPlan:
 
     def _refresh(self, prepared: _Prepared, device: torch.device) -> None:
         """Redo what depends on parameters alone, if any parameter changed since."""
-        state = tuple(_version(parameter) for parameter in self.parameters.values())
+        state = tuple((id(each), writes_to(each)) for each in self.parameters.values())
         if state == self._state:
             return
         constant = {name: value.contiguous() for name, value in self.parameters.items()}
@@ -249,8 +249,9 @@ def _key(value: Bindable) -> object:
     return (value.shape, value.dtype) if isinstance(value, Tensor) else (type(value), value)
 
 
-def _version(tensor: Tensor) -> tuple[int, int]:
-    return id(tensor), 0 if tensor.is_inference() else tensor._version
+def writes_to(tensor: Tensor) -> int:
+    """A number that grows with each write in place; 0 always for those of inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _described(value: Bindable) -> TensorType | int | float:

@@ -6,6 +6,7 @@ the class, which would each want a program, are ATen's.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from metalgen.optimize.neural_engine.conversion import Program, convert
 from metalgen.optimize.predicted import predicted_aten
 from metalgen.optimize.report import Stage
 from metalgen.optimize.shape_class import signature
-from metalgen.plan.run import Allocate, allocate_uninitialised
+from metalgen.plan.run import Allocate, allocate_uninitialised, writes_to
 
 NAME = "neural engine"
 # Each is converted and compiled, which takes seconds.
@@ -57,7 +58,7 @@ class _Loaded:
 
     def holds(self, parameters: tuple[Tensor, ...]) -> bool:
         """Whether these are the parameters that were folded in, unchanged."""
-        are_same = all(map(_is, self.parameters, parameters))
+        are_same = all(map(operator.is_, self.parameters, parameters))
         return are_same and self.state == _state(parameters)
 
 
@@ -147,7 +148,7 @@ class NeuralEngine:
         except Exception as error:  # Core ML raises what it likes
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise LaunchError(f"Core ML cannot run the program: {lines[0]}") from error
-        device = next(value.device for value in arguments if isinstance(value, Tensor))
+        device = torch.device(self.region.device)
         results = []
         for node, array in zip(self.region.outputs, arrays, strict=True):
             value = node.meta["val"]
@@ -173,13 +174,7 @@ class NeuralEngine:
 
 def _state(parameters: tuple[Tensor, ...]) -> Hashable:
     """What changes when a parameter is written to or given other `.data`."""
-    return tuple(
-        (value.data_ptr(), 0 if value.is_inference() else value._version) for value in parameters
-    )
-
-
-def _is(one: Tensor, other: Tensor) -> bool:
-    return one is other
+    return tuple((value.data_ptr(), writes_to(value)) for value in parameters)
 
 
 def _array(value: object) -> np.ndarray[Any, Any]:
