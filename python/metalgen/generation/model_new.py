@@ -7,8 +7,6 @@ import keyword
 import re
 from collections.abc import Iterator
 
-import jinja2
-
 from metalgen.errors import UnsupportedError
 from metalgen.generation.candidate import Candidate
 from metalgen.plan import Allocation, AtenStep, KernelStep, TensorArgument
@@ -16,7 +14,7 @@ from metalgen.plan.constants import FLOATS, Constant, Struct, parse_constant
 from metalgen.plan.expression import Expression, render_python
 from metalgen.plan.schema import Extent
 from metalgen.problem import Problem
-from metalgen.resources import templates
+from metalgen.templating import environment
 
 _STRUCT_FORMATS = {"bool": "?", "char": "b", "uchar": "B", "short": "h", "ushort": "H", "int": "i"}
 _STRUCT_FORMATS |= {"uint": "I", "long": "q", "ulong": "Q", "half": "e", "float": "f"}
@@ -28,15 +26,9 @@ _DTYPES |= {"half": "float16", "bfloat": "bfloat16", "float": "float32"}
 def render_model_new(candidate: Candidate, problem: Problem) -> str:
     """The file's text; UnsupportedError where torch.mps.compile_shader cannot launch the plan."""
     writer = _Writer(candidate, problem)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Python, not HTML
-    )
     once = list(writer.once())
-    return environment.get_template("model_new.py.j2").render(
+    template = environment(keep_trailing_newline=True).get_template("model_new.py.j2")
+    return template.render(
         title=f"{problem.name}: Metal kernels in place of Model.forward",
         notes=problem.notes,
         problem=problem.source.rstrip(),

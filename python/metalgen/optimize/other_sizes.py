@@ -12,11 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import sympy
 from torch import Tensor
 
-from metalgen import resources
 from metalgen.errors import ProblemError, UnsupportedError
 from metalgen.generation.candidate import Candidate
 from metalgen.generation.evaluator import Evaluator
@@ -24,6 +22,7 @@ from metalgen.packs import Pattern
 from metalgen.packs.pattern import GETITEM, Call
 from metalgen.packs.sizes import Size, evaluated, names_in
 from metalgen.problem import LoadedProblem
+from metalgen.templating import environment
 
 Sizes = Mapping[str, int]
 _FEWEST = 2  # assignments of other sizes on which a kernel must be right
@@ -93,7 +92,7 @@ def problem_of(problem: LoadedProblem, pattern: Pattern, sizes: Sizes) -> str:
         if operand.kind == "parameter"
     }
     return (
-        _environment()
+        environment("packs")
         .get_template("other_sizes.py.j2")
         .render(
             source=problem.path.read_text(),
@@ -102,15 +101,6 @@ def problem_of(problem: LoadedProblem, pattern: Pattern, sizes: Sizes) -> str:
             parameters=parameters,
             body=list(_body(pattern)),
         )
-    )
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates() / "packs"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        autoescape=False,
     )
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import jinja2
-
-from metalgen import resources
+from metalgen.templating import environment
 
 if TYPE_CHECKING:
     from metalgen.profile.profile import ProfileData
@@ -16,14 +14,9 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 def text_of(data: ProfileData) -> str:
     """The profile as a model without vision reads it, and `metalgen profile` prints it."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates() / "profile"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(time=time, quantity=quantity, percent=percent, energy=energy)
-    return environment.get_template("profile.txt.j2").render(profile=data).strip() + "\n"
+    templates = environment("profile")
+    templates.globals.update(time=time, quantity=quantity, percent=percent, energy=energy)
+    return templates.get_template("profile.txt.j2").render(profile=data).strip() + "\n"
 
 
 def time(seconds: float) -> str:

@@ -7,11 +7,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
-from metalgen import resources
 from metalgen.errors import ToolchainError, UnsupportedError
 from metalgen.proposers.prompts import Picture
+from metalgen.templating import environment
 
 _TIMEOUT = 300.0  # seconds; large traces take minutes to open
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -69,15 +67,10 @@ def screenshots(trace: Path, *, osascript: str = "osascript") -> tuple[Picture, 
 
 def script(trace: Path, files: dict[View, Path]) -> str:
     """The AppleScript that opens `trace` and takes the pictures."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates() / "profile"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["quoted"] = quoted
+    templates = environment("profile")
+    templates.filters["quoted"] = quoted
     views = [{"label": view.label, "file": str(file)} for view, file in files.items()]
-    return environment.get_template("screenshots.applescript.j2").render(
+    return templates.get_template("screenshots.applescript.j2").render(
         trace=str(trace.resolve()), name=trace.name, views=views, seconds=120, replay_seconds=10
     )
 

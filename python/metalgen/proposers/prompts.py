@@ -19,6 +19,7 @@ from metalgen.errors import ToolchainError
 from metalgen.kernel_table import families_of
 from metalgen.proposers.protocol import Accepted, Attempt, Shared, fastest_of
 from metalgen.strategy_table import strategies_of
+from metalgen.templating import environment
 
 if TYPE_CHECKING:
     from metalgen.problem import Problem
@@ -85,18 +86,11 @@ class Prompts:
 
     def __init__(self, directory: Path | None = None, chip: Chip | None = None) -> None:
         self._chip = chip
-        own = resources.templates() / "prompts"
         if directory is not None and not any((directory / name).is_file() for name in names()):
             raise ToolchainError(
                 f"no prompt templates in '{directory}': expected any of {', '.join(names())}"
             )
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader([own] if directory is None else [directory, own]),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=False,
-        )
+        self._environment = environment("prompts", before=() if directory is None else [directory])
 
     def conversation(
         self,

@@ -24,6 +24,7 @@ from metalgen.report.study import BEST, NOBODY, charts_of, colours_of
 from metalgen.report.summary import Summary, summarise
 from metalgen.resources import templates
 from metalgen.runs import AttemptRow, JobRow, RunRecords
+from metalgen.templating import environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,8 @@ def render(records: RunRecords, summary: Summary | None = None) -> str:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates() / "report"),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    found = environment("report", html=True)
+    found.filters |= {
         "times": lambda value: "–" if value is None else f"{value:.2f}×",
         "percent": lambda value: "–" if value is None else f"{100 * value:.0f}%",
         "dollars": _dollars,
@@ -77,7 +72,7 @@ def _environment() -> jinja2.Environment:
         "microseconds": _microseconds,
         "moment": lambda seconds: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds)),
     }
-    return environment
+    return found
 
 
 def _views(records: RunRecords, summary: Summary) -> Iterator[ProblemView]:

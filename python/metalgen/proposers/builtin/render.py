@@ -8,21 +8,14 @@ from typing import Any
 
 import jinja2
 
-from metalgen import resources
+from metalgen.templating import environment
 
 _USES = re.compile(r"^// uses: (.*)$", re.MULTILINE)
 
 
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates() / "kernels"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
+    return environment("kernels", keep_trailing_newline=True)
 
 
 def render(template: str, **values: Any) -> str:
