@@ -123,3 +123,75 @@ def test_structs_are_packed_where_a_pragma_says_so():
     rows = bytes([7]) + bytes(4) + bytes([9]) + torch.tensor([1.5]).numpy().tobytes()
     metalgen.compile_shader(PREAMBLE + source).f(out, rows, threads=1)
     assert out.tolist() == [9, 1.5]
+
+
+# Loops over ranges of a class of the source, which add 1 to 1, 2, 3 and sum up what they find.
+LOOPS = {
+    "for (thread float& v : r) v += 1; for (auto v : r) sum += v;": 9,
+    "for (auto& v : r) { v += 1; sum += v; }": 9,
+    "for (const thread float& v : r) { if (v > 2) break; sum += v; }": 3,
+    "for (auto&& v : r) { if (v == 2) continue; sum += v; }": 4,
+    "if (sum > 0) for (auto v : r) sum += v; else sum = 5;": 5,
+    "for (auto v : r) for (auto& w : r) if (v == w) sum += v; else w = w;": 6,
+    "for (auto v : Values{{4, 5, 6}}) sum += v;": 15,
+}
+
+
+# A temporary is no thread Values&, as free functions want it.
+@pytest.mark.parametrize(
+    ("loop", "is_free"),
+    [(loop, free) for loop in LOOPS for free in (False, True) if not (free and "Values{" in loop)],
+)
+def test_iterators_may_lie_in_thread_memory(loop, is_free):
+    members = "Iterator begin() { return {v}; } Iterator end() { return {v + 3}; }"
+    free = (
+        "Iterator begin(thread Values& r) { return {r.v}; }"
+        "Iterator end(thread Values& r) { return {r.v + 3}; }"
+    )
+    source = f"""
+        struct Iterator {{
+          thread float* at;
+          thread Iterator& operator++() {{ ++at; return *this; }}
+          thread float& operator*() const {{ return *at; }}
+          bool operator!=(const thread Iterator& other) const {{ return at != other.at; }}
+        }};
+        struct Values {{ float v[3]; {"" if is_free else members} }};
+        {free if is_free else ""}
+        kernel void f(device float* o) {{
+          Values r = {{{{1, 2, 3}}}};
+          float sum = 0;
+          {loop}
+          o[0] = sum;
+        }}
+    """
+    assert run(source, 1) == [LOOPS[loop]]
+
+
+def test_templates_loop_over_ranges_whose_iterators_lie_in_thread_memory():
+    source = """
+        template <typename T> struct Iterator {
+          thread T* at;
+          thread Iterator& operator++() { ++at; return *this; }
+          thread T& operator*() const { return *at; }
+          bool operator!=(Iterator other) const { return at != other.at; }
+        };
+        template <typename T, int N> struct Values {
+          T v[N];
+          Iterator<T> begin() { return {v}; }
+          Iterator<T> end() { return {v + N}; }
+        };
+        template <typename R> float total(thread R& r) {
+          float sum = 0;
+          for (auto& v : r) sum += v;
+          return sum;
+        }
+        kernel void f(device float* o) {
+          Values<float, 4> r;
+          for (thread float& v : r) v = 2;
+          Values<int, 3> s;
+          for (auto& v : s) v = 5;
+          o[0] = total(r);
+          o[1] = total(s);
+        }
+    """
+    assert run(source) == [8, 15]

@@ -11,6 +11,7 @@ from metalgen.compiler.choices import load_choices
 from metalgen.compiler.compounds import expand_compounds
 from metalgen.compiler.constness import add_const
 from metalgen.compiler.edits import Edits, Rewritten
+from metalgen.compiler.loops import write_out_loops
 from metalgen.compiler.members import add_constant_members
 from metalgen.compiler.objects import place_objects_in_thread
 from metalgen.compiler.scopes import Source, read_source
@@ -141,6 +142,11 @@ REPAIRS = (
             re.compile(r"of type '(?:const )?__private [^']*' with an .* '(?:const )?__generic "),
         ),
         place_objects_in_thread,
+        is_local=True,
+    ),
+    Repair(
+        (re.compile(r"in implicit call to 'operator(?:\*|!=|\+\+)' for iterator of type"),),
+        write_out_loops,
         is_local=True,
     ),
     Repair(

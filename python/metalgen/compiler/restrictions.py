@@ -73,6 +73,8 @@ def _refusal(source: Source, at: int, options: CompileOptions) -> str | None:
         return "illegal asm statement"
     if word == "noexcept" and after == "(" and _starts_expression(source, at):
         return "'noexcept' is not supported in Metal"
+    if word in ("concept", "requires") and _constrains_template(source, at):
+        return f"'{word}' is not supported in Metal: Metal 4 is based on C++17, which has none"
     if word == "private" and after not in (":", "") and not _names_base(source, at):
         return "'private' is not an address space of Metal: expected 'thread'"
     if after == ":" and before in _STATEMENT_FRONT and _is_label(source, at):
@@ -94,6 +96,14 @@ def _is_in_function(source: Source, at: int) -> bool:
 def _is_label(source: Source, at: int) -> bool:
     word = source.tokens[at].text
     return word not in (*_ACCESS, "default") and _is_in_function(source, at)
+
+
+def _constrains_template(source: Source, at: int) -> bool:
+    """Whether token `at` is C++20's keyword: elsewhere its name is like any other."""
+    return _text(source, source.statement_start(at)) == "template" and (
+        _text(source, at - 1) in (">", ")", "=", "const", "&&", "||")
+        and (_text(source, at + 1) in ("(", "{") or source.tokens[at + 1].kind == "identifier")
+    )
 
 
 def _names_base(source: Source, at: int) -> bool:
