@@ -100,8 +100,8 @@ class Evaluator:
         answer = self._judged(problem, candidate, allow_aten=allow_aten, is_timed=True)
         steps = _spans(self._steps, time.time())
         if isinstance(answer, Failed):
-            rejected = _rejected(answer, problem, self._is_candidates_fault(answer))
-            return Evaluation(rejected, details={"steps": steps})
+            rejected = self._rejected(answer, problem)
+            return Evaluation(rejected, details={**self._warned(), "steps": steps})
         found = self._verdict(answer)
         return replace(found, details={**(found.details or {}), "steps": steps})
 
@@ -111,7 +111,7 @@ class Evaluator:
         """What is wrong with a candidate, which is not timed; None where it is right."""
         answer = self._judged(problem, candidate, allow_aten=allow_aten, is_timed=False)
         if isinstance(answer, Failed):
-            return _rejected(answer, problem, self._is_candidates_fault(answer))
+            return self._rejected(answer, problem)
         if "verified" in answer:
             return None
         verdict = self._verdict(answer).verdict
@@ -167,17 +167,24 @@ class Evaluator:
     def _is_candidates_fault(self, failed: Failed) -> bool:
         return failed.step in ("compile", "translate") or self._launched
 
+    def _rejected(self, failed: Failed, problem: Problem) -> Rejected:
+        rejected = _rejected(failed, problem, self._is_candidates_fault(failed))
+        return replace(rejected, warnings=self._worker.warnings)
+
+    def _warned(self) -> dict[str, Any]:
+        warnings = self._worker.warnings
+        return {"warnings": list(warnings)} if warnings else {}
+
     def _verdict(self, answer: Mapping[str, Any]) -> Evaluation:
         if "error" in answer:
             raise ProblemError(str(answer["error"]))
         if answer.get("overrun"):
             self._worker.stop()
-        warnings = tuple(answer.get("warnings", ()))
-        told = {"warnings": list(warnings)} if warnings else {}
+        warnings = self._worker.warnings
         if "rejected" in answer:
             rejected = answer["rejected"]
             verdict = Rejected(rejected["stage"], rejected["reason"], warnings)
-            return Evaluation(verdict, details=told)
+            return Evaluation(verdict, details=self._warned())
         accepted = answer["accepted"]
         timing = accepted["timing"]
         accepted_verdict = Accepted(
@@ -192,7 +199,7 @@ class Evaluator:
             "timing": timing,
             "cases": accepted["cases"],
             "deterministic": accepted["is_deterministic"],
-            **told,
+            **self._warned(),
         }
         metallib = base64.b64decode(accepted["metallib"])
         return Evaluation(accepted_verdict, metallib, details, accepted["is_control"])

@@ -75,9 +75,9 @@ class Judge:
     device: torch.device
     progress: Progress
     room: Room
+    on_warnings: Callable[[list[str]], None]  # the compiler's, about each candidate that compiles
     baseline_s: float = 0.0  # how long torch.compile may take to be a baseline; 0: it is none
     _cases: CaseBook = field(init=False)
-    warnings: list[str] = field(default_factory=list)  # of the compiler, about the last candidate
     _control: tuple[str | None] | None = None  # the reason, once it was looked for
     _baseline: Callable[[], object] | Refused | None = None  # once it was tried
 
@@ -91,7 +91,7 @@ class Judge:
 
     def check(self, candidate: Candidate, *, allow_aten: bool) -> Verified | Overrun | Rejected:
         """All that `judge` does, less the timing."""
-        self.warnings.clear()
+        warnings: list[str] = []
         try:
             with self.room.working():
                 self.progress("compile", "")
@@ -99,8 +99,10 @@ class Judge:
                     candidate.source,
                     name="kernels.metal",
                     options=CompileOptions(untrusted=True),
-                    on_warning=self.warnings.append,
+                    on_warning=warnings.append,
                 )
+            # At once, so that they are told of also where the candidate ends this process.
+            self.on_warnings(warnings)
             library = WatchedLibrary(metallib, self.progress)
             kernels = kernels_of(library)
         except (CompileError, MetallibError, UnsupportedError) as error:

@@ -82,6 +82,7 @@ class Worker:
         self.room = room  # shared with those that must not work while it measures; see `room`
         self._is_closed = False
         self.on_step = on_step
+        self.warnings: tuple[str, ...] = ()  # of the compiler, about what was asked last
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._received = bytearray()
@@ -94,6 +95,7 @@ class Worker:
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any] | Failed:
         """The worker's answer, or how it failed to give one; a new worker serves the next."""
+        self.warnings = ()
         try:
             if self._process is None:
                 self._start()
@@ -178,6 +180,9 @@ class Worker:
             message = self._receive(process.stdout, deadline, step, detail)
             if message.get("done"):
                 return message
+            if "warnings" in message:
+                self.warnings = tuple(str(line) for line in message["warnings"])
+                continue
             step, detail = str(message.get("step")), str(message.get("detail"))
             deadline = time.monotonic() + self.limits.of_step(step)
             self.on_step(step, detail)

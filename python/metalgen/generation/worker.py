@@ -135,7 +135,6 @@ class _Server:
         """The verdict on one candidate."""
         from metalgen.errors import ProblemError
         from metalgen.generation.candidate import Candidate
-        from metalgen.generation.feedback import brief_warnings
         from metalgen.generation.judge import Overrun, Verified
         from metalgen.generation.limits import is_out_of_memory, limit_processor_time
         from metalgen.plan import parse_plan
@@ -159,12 +158,10 @@ class _Server:
             return {
                 "rejected": {"stage": rejected.stage, "reason": rejected.reason},
                 "overrun": isinstance(found, Overrun),
-                "warnings": brief_warnings(judge.warnings),
             }
         if isinstance(found, Verified):
             return {"verified": True}
         return {
-            "warnings": brief_warnings(judge.warnings),
             "accepted": {
                 "metallib": base64.b64encode(found.metallib).decode(),
                 "timing": found.timing.to_json(),
@@ -185,9 +182,16 @@ class _Server:
         key = f"{problem.path} {problem.sha256}"
         if key not in self.judges:
             self.step("load", "")
-            judge = Judge(problem.load(), self.device, self.step, self.room, self.baseline_s)
+            loaded = problem.load()
+            judge = Judge(loaded, self.device, self.step, self.room, self.warn, self.baseline_s)
             self.judges = {key: judge}
         return self.judges[key]
+
+    def warn(self, warnings: list[str]) -> None:
+        """Tell the parent what the compiler warned of."""
+        from metalgen.generation.feedback import brief_warnings
+
+        write_message(self.answers, {"warnings": brief_warnings(warnings)})
 
     def step(self, name: str, detail: str) -> None:
         """Tell the parent what is about to happen."""
