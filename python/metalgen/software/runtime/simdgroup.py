@@ -1,15 +1,16 @@
 """SIMD-group and quad-group functions: `v32.air.simd_NAME(arguments..., i32 active)`.
 
 `active` has a bit for each lane that executes the call. Other lanes contribute nothing; what a
-lane gets from an inactive one is that lane's value. f16 and bf16 reductions and scans accumulate
-in f32 and round once.
+lane gets from an inactive one is zero: undefined in Metal, but what PyTorch's sums of 64-bit
+integers over a few threads count on. f16 and bf16 reductions and scans accumulate in f32 and round
+once.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Literal
@@ -128,13 +129,14 @@ def _scan(
 
 
 def _permute_by(code: Code, x: Value, sources: Value) -> Value:
-    """Lane i gets lane sources[i] of x.
+    """Lane i gets lane sources[i] of x; of those that take no part, any.
 
     By way of memory: LLVM makes one shuffle of it where the sources are constant and one load
     where they are the same, and would store x anew for each variable extractelement.
     """
     memory = code.let(f"alloca {x.type.ir}, align 16", Type("ptr"))
     code.do(f"store {x.type.ir} {x.text}, ptr {memory.text}, align 16")
+    sources = code.binary("and", sources, constant(LANES - 1, sources.type))
     result = Value("poison", x.type)
     for lane in _LANES:
         source = code.extract(sources, lane)
@@ -168,17 +170,22 @@ def _source_within(code: Code, kind: str, group: int, operand: Value) -> Value:
     return code.select(inside, moved, within)
 
 
-def _shuffle(code: Code, kind: str, group: int, x: Value, operand: Value) -> Value:
+def _given(code: Code, x: Value, active: Value) -> Value:
+    """What each lane holds out for others to read."""
+    return code.select(_lane_mask(code, active), x, constant(0, x.type))
+
+
+def _shuffle(code: Code, kind: str, group: int, x: Value, operand: Value, active: Value) -> Value:
     _, first = _lane_numbers(group)
+    x = _given(code, x, active)
     return _permute_by(
         code, x, code.binary("or", _source_within(code, kind, group, operand), first)
     )
 
 
-def _shuffle_and_fill(
-    code: Code, kind: str, group: int, x: Value, filling: Value, delta: Value, modulo: Value
-) -> Value:
-    """A shuffle within each vector of `modulo` lanes; what is missing comes from `filling`."""
+def _shuffle_and_fill(code: Code, kind: str, group: int, arguments: Sequence[Value]) -> Value:
+    """A shuffle within each vector of `modulo` lanes; what is missing comes from another."""
+    x, filling, delta, modulo, active = arguments
     lane = vector_constant(_LANES, "i16")
     modulo = code.intrinsic("umin", modulo, constant(group, _INDEX))
     ring = code.binary("sub", modulo, constant(1, _INDEX))
@@ -186,6 +193,7 @@ def _shuffle_and_fill(
     moved = code.binary("sub" if kind.endswith("up") else "add", within, delta)
     source = code.binary("or", code.binary("and", moved, ring), code.binary("sub", lane, within))
     inside = code.compare("icmp ule", moved, ring)
+    x, filling = _given(code, x, active), _given(code, filling, active)
     return code.select(inside, _permute_by(code, x, source), _permute_by(code, filling, source))
 
 
@@ -224,10 +232,10 @@ def _permutation(group: int, kind: str, type_: Type) -> Function | None:
         return _function(
             (type_, type_, _INDEX, _INDEX),
             type_,
-            lambda c, a: _shuffle_and_fill(c, kind, group, *a[:4]),
+            lambda c, a: _shuffle_and_fill(c, kind, group, a),
         )
     if kind in ("shuffle", "broadcast", "shuffle_xor") or kind in _DIRECTED:
-        return _function((type_, _INDEX), type_, lambda c, a: _shuffle(c, kind, group, *a[:2]))
+        return _function((type_, _INDEX), type_, lambda c, a: _shuffle(c, kind, group, *a))
     if kind == "broadcast_first":
         return _broadcast_first(group, type_)
     return None
@@ -246,7 +254,7 @@ def _broadcast_first(group: int, type_: Type) -> Function:
         quad = _quad_bits(code, active)
         lowest = code.intrinsic("cttz", quad, flag=", i1 false")
         lane = code.cast("trunc", code.binary("and", lowest, constant(3, quad.type)), _INDEX)
-        return _shuffle(code, "shuffle", group, x, lane)
+        return _shuffle(code, "shuffle", group, x, lane, active)
 
     return _function((type_,), type_, body)
 

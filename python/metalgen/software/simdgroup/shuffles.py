@@ -19,7 +19,7 @@ def lower(lanes: Lanes, name: str, type_: Type, operands: list[Held], mask: Mask
     """The result, or None where the operation is left to the runtime."""
     match = _SHUFFLE.match(name)
     if match:
-        return _shuffle(lanes, match, type_, operands)
+        return _shuffle(lanes, match, type_, operands, mask)
     match = _REDUCTION.match(name)
     if match:
         return _reduction(lanes, match, type_, operands[0], mask)
@@ -28,21 +28,24 @@ def lower(lanes: Lanes, name: str, type_: Type, operands: list[Held], mask: Mask
     return None
 
 
-def _shuffle(lanes: Lanes, match: re.Match[str], type_: Type, operands: list[Held]) -> Held | None:
+def _shuffle(
+    lanes: Lanes, match: re.Match[str], type_: Type, operands: list[Held], mask: Mask
+) -> Held | None:
     group, _, direction = match.groups()
     value, which = operands
-    if not isinstance(which, Same):
+    everywhere = group == "simd" and not direction
+    if not isinstance(which, Same) or not (everywhere or which.text.isdigit()):
         return None
     builder, wide = lanes.builder, wide_type(type_)
-    if group == "simd" and not direction:
+    # Kernels that add up the lanes of a smaller threadgroup read zeros beyond its end.
+    given = builder.blend(type_, mask, lanes.wide(value), "zeroinitializer")
+    if everywhere:
         lane = f"{which.type} {which.text}"
-        return Same(type_, builder.value(f"extractelement {wide} {lanes.wide(value)}, {lane}"))
-    if not which.text.isdigit():
-        return None
+        return Same(type_, builder.value(f"extractelement {wide} {given}, {lane}"))
     width = WIDTH if group == "simd" else 4
     sources = [_source(lane, direction or "", int(which.text), width) for lane in range(WIDTH)]
     order = ", ".join(f"i32 {source}" for source in sources)
-    shuffled = f"shufflevector {wide} {lanes.wide(value)}, {wide} poison, <{WIDTH} x i32> <{order}>"
+    shuffled = f"shufflevector {wide} {given}, {wide} poison, <{WIDTH} x i32> <{order}>"
     return Wide(type_, builder.value(shuffled))
 
 
