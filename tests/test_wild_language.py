@@ -7,7 +7,6 @@ import torch
 
 import metalgen
 from metalgen.compiler import CompileOptions
-from metalgen.compiler.integers import integer_value
 from metalgen.errors import CompileError
 
 PREAMBLE = "#include <metal_stdlib>\nusing namespace metal;\n"
@@ -17,42 +16,39 @@ def library(source, standard="metal3.2"):
     return metalgen.compile_shader(PREAMBLE + source, options=CompileOptions(standard=standard))
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1300 + 0", 1300),
-        ("(1 << 4) | 3u", 19),
-        ("0x1F", 31),
-        ("010", 8),
-        ("7 / 2 * 2 % 4", 2),
-        ("-7 / 2", -3),
-        ("~0 & 15", 15),
-        ("1'000", 1000),
-        ("kIndex", None),
-        ("1 / 0", None),
-        ("1 << 99", None),
-        ("__import__('os')", None),
-        ("1.5", None),
-        ("2 ** 9", None),
-        ("", None),
-    ],
-)
-def test_integer_constant_expressions_have_the_value_that_cpp_gives_them(text, value):
-    assert integer_value(text) == value
-
-
 def test_function_constants_may_have_computed_indices():
     out = torch.zeros(2)
     kernel = library("""
         #define BASE 300
+        enum { FIRST = 600 };
+        constexpr constant int offset = 0x4;
         constant float scale [[function_constant(BASE + 1)]];
-        constant bool twice [[function_constant((BASE | 2) << 1)]];
+        constant bool twice [[function_constant(FIRST | offset)]];
         kernel void f(device float* out, uint i [[thread_position_in_grid]]) {
           out[i] = twice ? 2 * scale : scale;
         }
     """).f
     kernel(out, threads=2, constants={301: 2.5, 604: True})
     assert out.tolist() == [5, 5]
+
+
+def test_function_constants_have_types_by_any_name():
+    out = torch.zeros(2)
+    kernel = library("""
+        typedef uint8_t byte;
+        namespace lib { using small = short; constant small step [[function_constant(3)]]; }
+        using pair = half2;
+        constant pair both [[function_constant(4)]];
+        constant int32_t rows [[function_constant(0)]];
+        constant size_t count [[function_constant(1)]];
+        constant byte flags [[function_constant(2)]];
+        kernel void f(device float* out, uint i [[thread_position_in_grid]]) {
+          out[i] = rows + count * 2 + flags * 10 + lib::step;
+          if (is_function_constant_defined(both)) out[i] = both[i];
+        }
+    """).f
+    kernel(out, threads=2, constants={"rows": -1, "count": 2, "flags": 200, "step": -5})
+    assert out.tolist() == [1998, 1998]
 
 
 def test_functions_declared_by_their_names_in_air_take_and_return_vectors():

@@ -7,24 +7,26 @@ from dataclasses import dataclass
 from metalgen.compiler.attributes import Attribute, groups
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.edits import Edits
-from metalgen.compiler.integers import integer_value
 from metalgen.compiler.scopes import Source
 
 CONSTANT_WORDS = ("constant", "__constant")
 CONSTANT_SYMBOL = "__metalgen_function_constant_"
+DESCRIPTION_SYMBOL = "__metalgen_described_constant_"
 _SPECIFIERS = frozenset({*CONSTANT_WORDS, "const", "static", "extern", "constexpr"})
-_MAXIMUM_INDEX = 65535
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """`constant T name [[function_constant(index)]]`; its symbol carries `number`."""
+    """`constant T name [[function_constant(index)]]`; its symbol carries `number`.
+
+    The compiled module says of which type it is and what its index comes to.
+    """
 
     number: int
     name: str
-    index: int
-    type_name: str
+    index_text: str
     start: int
+    index_start: int
 
 
 def rewrite_constants(source: Source, edits: Edits, complaints: Complaints) -> tuple[Constant, ...]:
@@ -90,6 +92,8 @@ def _find_attribute(source: Source, at: int) -> _Found | None:
             return None
         last = source.pairs.get(last, last) + 1
     for group in groups(tokens, first, last, source.pairs):
+        if any(attribute.name in ("buffer", "threadgroup") for attribute in group.attributes):
+            return None  # a binding that depends on one
         for attribute in group.attributes:
             if attribute.name == "function_constant":
                 return _Found(first, last, group.first - 1, attribute)
@@ -108,25 +112,19 @@ def _rewrite(
         complaints.add(name.start, f"function constant '{name.text}' cannot be initialized")
     words = (token.text for token in tokens[found.first : found.name_at])
     type_name = " ".join(word for word in words if word not in _SPECIFIERS)
+    attribute = found.attribute
+    index = source.slice(attribute.first, attribute.last)
+    if not index:
+        complaints.add(attribute.start, "'function_constant' expects an index")
     declaration = (
-        f'extern const __constant {type_name} {name.text} __asm("{CONSTANT_SYMBOL}{number}")'
+        f'extern const __constant {type_name} {name.text} __asm("{CONSTANT_SYMBOL}{number}");'
+        f' extern "C" __constant const char* const __constant {DESCRIPTION_SYMBOL}{number} ='
+        f" ::__metalgen::describe<::__metalgen::function_constant<"
+        f"typename ::__metalgen::bare<decltype({name.text})>::type, ({index or 0})>>()"
     )
     start, end = tokens[found.first].start, tokens[found.last - 1].end
     edits.replace(start, end, declaration, name.start)
-    index = _index(source, found.attribute, complaints)
-    return Constant(number, name.text, index, type_name, name.start)
-
-
-def _index(source: Source, attribute: Attribute, complaints: Complaints) -> int:
-    text = source.slice(attribute.first, attribute.last)
-    index = integer_value(text)
-    if index is None or not 0 <= index <= _MAXIMUM_INDEX:
-        complaints.add(
-            attribute.start,
-            f"'function_constant' expects an index from 0 to {_MAXIMUM_INDEX}, found '{text}'",
-        )
-        return -1
-    return index
+    return Constant(number, name.text, index, name.start, attribute.start)
 
 
 def _rewrite_tests(source: Source, names: set[str], edits: Edits) -> None:

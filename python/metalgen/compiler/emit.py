@@ -10,10 +10,12 @@ from metalgen.air import Function, FunctionConstant, KernelInfo
 from metalgen.air.metadata_text import metadata_text, quoted, symbol
 from metalgen.compiler.bindings import Parameter, evaluated
 from metalgen.compiler.complaints import Complaints
-from metalgen.compiler.constants import CONSTANT_SYMBOL, Constant
+from metalgen.compiler.constants import CONSTANT_SYMBOL
 from metalgen.compiler.initializers import (
+    DescribedConstant,
     computed_at_run_time,
     constant_globals,
+    described_constants,
     keep_initializers,
 )
 from metalgen.compiler.irtext import Entity, ModuleText, read_module_text
@@ -47,8 +49,7 @@ def emit_functions(
 ) -> list[Function]:
     """One function of a metallib per kernel; nothing usable if there are complaints afterwards."""
     module = read_module_text(_plain(ir))
-    constants = translation.constants
-    _check_constants(constants, complaints)
+    constants = described_constants(module, translation.constants, complaints)
     functions: list[Function] = []
     for entry in translation.entries:
         signature = read_signature(module, entry, translation.field_names)
@@ -69,24 +70,12 @@ def _plain(ir: str) -> str:
     return _KERNEL_ARGUMENT_METADATA.sub("", _NOISE.sub("", ir))
 
 
-def _check_constants(constants: tuple[Constant, ...], complaints: Complaints) -> None:
-    indices: dict[int, Constant] = {}
-    for constant in constants:
-        other = indices.setdefault(constant.index, constant)
-        if other is not constant:
-            complaints.add(
-                constant.start,
-                f"function constant index {constant.index} of '{constant.name}' is already taken "
-                f"by '{other.name}'",
-            )
-
-
 def _module_text(
     module: ModuleText,
     entry: Entry,
     parameters: tuple[Parameter, ...],
     signature: Signature,
-    constants: tuple[Constant, ...],
+    constants: tuple[DescribedConstant, ...],
     options: CompileOptions,
     complaints: Complaints,
 ) -> str:

@@ -10,9 +10,12 @@ that `llvm.global_ctors` lists; clang writes it already.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from metalgen.compiler.constants import CONSTANT_SYMBOL, Constant
+from metalgen.compiler.complaints import Complaints
+from metalgen.compiler.constants import CONSTANT_SYMBOL, DESCRIPTION_SYMBOL, Constant
 from metalgen.compiler.irtext import Entity, ModuleText
+from metalgen.compiler.words import metal_types
 
 _STORE = re.compile(r"^  store .*, ptr addrspace\(2\) (@[-\w.$]+|@\"[^\"]*\").*$", re.MULTILINE)
 _INVARIANT = re.compile(r"^.*@llvm\.invariant\.start.*\n", re.MULTILINE)
@@ -24,6 +27,45 @@ _SYMBOL = re.compile(rf"@{CONSTANT_SYMBOL}\d+")
 # Constants that decide whether a parameter exists are numbers.
 _TYPES = {"int": "i32", "uint": "i32", "short": "i16", "ushort": "i16", "float": "float"}
 _CONSTRUCTORS = "@llvm.global_ctors"
+_DESCRIPTION = re.compile(r"function_constant<(.*), (-?\d+)L?>")
+_MAXIMUM_INDEX = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedConstant:
+    """A function constant with what clang says of it; `type_name` in Metal's words."""
+
+    number: int
+    name: str
+    index: int
+    type_name: str
+
+
+def described_constants(
+    module: ModuleText, constants: tuple[Constant, ...], complaints: Complaints
+) -> tuple[DescribedConstant, ...]:
+    """`constants` with their types and indices; complains about indices that cannot be."""
+    first: dict[int, Constant] = {}
+    described: list[DescribedConstant] = []
+    for constant in constants:
+        text = module.string(f"@{DESCRIPTION_SYMBOL}{constant.number}")
+        found = _DESCRIPTION.search(text)
+        type_name, index = (found[1], int(found[2])) if found else ("", -1)
+        if not 0 <= index <= _MAXIMUM_INDEX:
+            complaints.add(
+                constant.index_start,
+                f"'function_constant' expects an index from 0 to {_MAXIMUM_INDEX}, "
+                f"found '{constant.index_text}'",
+            )
+        elif (other := first.setdefault(index, constant)) is not constant:
+            complaints.add(
+                constant.start,
+                f"function constant index {index} of '{constant.name}' is already taken "
+                f"by '{other.name}'",
+            )
+        name = metal_types(type_name)
+        described.append(DescribedConstant(constant.number, constant.name, index, name))
+    return tuple(described)
 
 
 def keep_initializers(module: ModuleText, entities: list[Entity]) -> list[Entity]:
@@ -81,12 +123,12 @@ def computed_at_run_time(entities: list[Entity]) -> list[str]:
 
 
 def constant_globals(
-    entities: list[Entity], constants: tuple[Constant, ...], conditions: set[str]
-) -> tuple[list[Entity], list[tuple[Constant, str]]]:
+    entities: list[Entity], constants: tuple[DescribedConstant, ...], conditions: set[str]
+) -> tuple[list[Entity], list[tuple[DescribedConstant, str]]]:
     """`entities` with function constants as AIR's globals; those constants with their symbols."""
     by_symbol = {f"@{CONSTANT_SYMBOL}{constant.number}": constant for constant in constants}
     names = {symbol: f"{c.name}.MTL_FC_INIT_{c.index}" for symbol, c in by_symbol.items()}
-    used: list[tuple[Constant, str]] = []
+    used: list[tuple[DescribedConstant, str]] = []
     result: list[Entity] = []
     for entity in entities:
         if entity.name in names:

@@ -12,6 +12,8 @@ _GLOBAL = re.compile(rf"^({_SYMBOL}) = ")
 _FUNCTION = re.compile(rf"^(?:define|declare) [^@\n]*({_SYMBOL})\(")
 _METADATA_USE = re.compile(r"![0-9]+")
 _METADATA = re.compile(r"^(![0-9]+) = ")
+_STRING = re.compile(r'constant \[\d+ x i8\] c"([^"]*)"')
+_ESCAPE = re.compile(r"\\([0-9A-Fa-f]{2})")
 _STRINGS = re.compile(r'(?<![\w"])c"[^"]*"')
 
 
@@ -57,6 +59,14 @@ class ModuleText:
             needed.add(name)
             waiting += self.entities[name].uses()
         return [entity for name, entity in self.entities.items() if name in needed]
+
+    def string(self, name: str) -> str:
+        """The text of the string constant that the pointer `name` points to."""
+        for used in self.entities[name].uses():
+            found = _STRING.search(self.entities[used].text)
+            if found:
+                return _ESCAPE.sub(lambda code: chr(int(code[1], 16)), found[1]).rstrip("\0")
+        return ""
 
     def metadata_for(self, text: str) -> list[str]:
         """The numbered metadata nodes that `text` needs."""

@@ -16,8 +16,6 @@ from metalgen.compiler.irtext import ModuleText
 from metalgen.compiler.words import metal_types
 from metalgen.compiler.wrappers import FIELDS_SYMBOL, LAYOUT_SYMBOL, TYPE_SYMBOL, Entry
 
-_STRING = re.compile(r'constant \[\d+ x i8\] c"([^"]*)"')
-_ESCAPE = re.compile(r"\\([0-9A-Fa-f]{2})")
 _FUNCTION = re.compile(r"\[F = void \((.*)\)\]", re.DOTALL)
 _NUMBER = re.compile(r"i64 (-?\d+)")
 _SPACE = re.compile(r"\b(device|constant|threadgroup|thread)\b\s*")
@@ -59,29 +57,20 @@ class Signature:
 
 def read_signature(module: ModuleText, entry: Entry, names: FieldNames) -> Signature:
     """Read what the wrapper of `entry` left in `module` about it."""
-    described = _string(module, f"@{TYPE_SYMBOL}{entry.number}")
+    described = module.string(f"@{TYPE_SYMBOL}{entry.number}")
     layout = [
         int(number)
         for number in _NUMBER.findall(module.entities[f"@{LAYOUT_SYMBOL}{entry.number}"].text)
     ] or [0]
     found = _FUNCTION.search(described)
     texts = _split(found[1]) if found else []
-    listed = _string(module, f"@{FIELDS_SYMBOL}{entry.number}")
+    listed = module.string(f"@{FIELDS_SYMBOL}{entry.number}")
     fields = read_fields(listed.partition("[F = ")[2].rpartition("]")[0], names)
     types = tuple(
         replace(_parameter_type(text, layout[2 * at], layout[2 * at + 1]), fields=fields[at])
         for at, text in enumerate(texts)
     )
     return Signature(types, tuple(layout[2 * len(texts) : -1]), layout[-1])
-
-
-def _string(module: ModuleText, name: str) -> str:
-    """The text of the string constant that the pointer `name` points to."""
-    for used in module.entities[name].uses():
-        found = _STRING.search(module.entities[used].text)
-        if found:
-            return _ESCAPE.sub(lambda code: chr(int(code[1], 16)), found[1]).rstrip("\0")
-    return ""
 
 
 def _split(text: str) -> list[str]:

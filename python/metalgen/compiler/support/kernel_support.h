@@ -18,6 +18,10 @@ constexpr __constant const char* describe() {
   return __PRETTY_FUNCTION__;
 }
 
+// What `describe` is given for a function constant.
+template <class T, long Index>
+struct function_constant;
+
 // Positions arrive as LLVM vectors and are handed on as Metal's vector classes.
 template <class T>
 struct parameter {
