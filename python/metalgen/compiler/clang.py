@@ -19,7 +19,7 @@ from metalgen.compiler.pragmas import Strictness, strictness
 from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
 from metalgen.compiler.repairs import REPAIRS, find_repair
 from metalgen.compiler.rewrite import Translation, rewrite
-from metalgen.compiler.toolchain import ClangResult, run_clang
+from metalgen.compiler.toolchain import LONG_TIME_LIMIT, ClangResult, run_clang
 from metalgen.errors import CompileError, ToolchainError
 
 # Of the user's own lines; not of what cannot be helped there, or is made so by the rewriting.
@@ -196,7 +196,8 @@ def _attempt(job: _Job, preprocessed: Preprocessed) -> tuple[Translation, ClangR
     if language != _language(job.options) and "-include-pch" in headers:
         headers = header_arguments(language, cache_directory()).compiling
     arguments = [*language, *headers, *_GENERATION]
-    result = run_clang(arguments, translation.rewritten.text, job.listing.name)
+    limit = None if job.options.untrusted else LONG_TIME_LIMIT
+    result = run_clang(arguments, translation.rewritten.text, job.listing.name, limit)
     if result.returncode and job.headers.failed(result.errors):
         raise _HeadersFailedError
     return translation, result

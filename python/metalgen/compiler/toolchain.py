@@ -15,7 +15,8 @@ from pathlib import Path
 
 from metalgen.errors import CompileError, ToolchainError
 
-TIME_LIMIT = 60.0  # seconds
+TIME_LIMIT = 60.0  # seconds, of sources that nobody vouches for
+LONG_TIME_LIMIT = 600.0  # libraries of kernels may have hundreds in one source
 MEMORY_LIMIT = 4 << 30  # bytes
 OUTPUT_LIMIT = 512 << 20  # bytes
 
@@ -43,15 +44,20 @@ def find_zig() -> Path:
     return executable
 
 
-def run_clang(arguments: Sequence[str], source: str, what: str) -> ClangResult:
+def run_clang(
+    arguments: Sequence[str], source: str, what: str, time_limit: float | None = None
+) -> ClangResult:
     """Run `clang -cc1` on `source`; `what` names the source in errors.
+
+    `time_limit` is in seconds, TIME_LIMIT if not given.
 
     Raises CompileError if clang takes too much time or memory and ToolchainError if it dies.
     """
     command = [str(find_zig()), "clang", "-cc1", *arguments, "-"]
     # In an empty directory: `#include "x"` in a source from stdin looks into the current one.
     with tempfile.TemporaryDirectory(prefix="metalgen-") as directory:
-        result = _run(command, source.encode(errors="replace"), what, Path(directory))
+        limit = TIME_LIMIT if time_limit is None else time_limit
+        result = _run(command, source.encode(errors="replace"), what, Path(directory), limit)
     if result.returncode not in (0, 1):
         if "out of memory" in result.errors or "bad_alloc" in result.errors:
             raise CompileError(f"{what}: error: compiling took more memory than is allowed")
@@ -60,7 +66,9 @@ def run_clang(arguments: Sequence[str], source: str, what: str) -> ClangResult:
     return result
 
 
-def _run(command: list[str], source: bytes, what: str, directory: Path) -> ClangResult:
+def _run(
+    command: list[str], source: bytes, what: str, directory: Path, time_limit: float
+) -> ClangResult:
     """Through files, so that a source that expands without end fills no pipe into this process."""
     output, errors = directory / "output", directory / "errors"
     inside = directory / "empty"
@@ -75,11 +83,11 @@ def _run(command: list[str], source: bytes, what: str, directory: Path) -> Clang
                 cwd=inside,
             ) as process:
                 _limit(process.pid)
-                is_late = _feed(process, source)
+                is_late = _feed(process, source, time_limit)
         except OSError as error:
             raise ToolchainError(f"cannot run {command[0]}: {error.strerror}") from error
     if is_late:
-        raise CompileError(f"{what}: error: compiling took longer than {TIME_LIMIT:g} seconds")
+        raise CompileError(f"{what}: error: compiling took longer than {time_limit:g} seconds")
     if output.stat().st_size >= OUTPUT_LIMIT or errors.stat().st_size >= OUTPUT_LIMIT:
         raise CompileError(f"{what}: error: the source expands to more than {OUTPUT_LIMIT} bytes")
     return ClangResult(
@@ -89,7 +97,7 @@ def _run(command: list[str], source: bytes, what: str, directory: Path) -> Clang
     )
 
 
-def _feed(process: subprocess.Popen[bytes], source: bytes) -> bool:
+def _feed(process: subprocess.Popen[bytes], source: bytes, time_limit: float) -> bool:
     """Hand over the source and wait; whether the process had to be ended.
 
     A timer, since waiting with a time limit polls, and would add to every compilation.
@@ -100,7 +108,7 @@ def _feed(process: subprocess.Popen[bytes], source: bytes) -> bool:
         late.set()
         process.kill()
 
-    timer = threading.Timer(TIME_LIMIT, end)
+    timer = threading.Timer(time_limit, end)
     timer.start()
     try:
         process.communicate(source)
