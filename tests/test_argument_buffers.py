@@ -86,6 +86,94 @@ def test_a_launch_for_later_cannot_hold_them():
         kernel.launch(torch.zeros(4), [None, 0, None, [None, None], [1.0]], threads=4)
 
 
+TWO = "struct Row { device float* at; uint add; };"
+EVERY_ROW = """
+    for (uint n = 0; n < 2; ++n) rows[n].at[i] = rows[n].at[i] * 10 + rows[n].add;
+"""
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "constant Row* rows",
+        "const device Row* rows",
+        "device Row* rows",
+        "constant Row (&rows)[2]",
+        "constant metal::array<Row, 2>& rows",
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_several_argument_buffers_are_a_sequence_of_sequences(declared, named):
+    kernel = metalgen.compile_shader(f"""#include <metal_stdlib>
+        {TWO}
+        kernel void f({declared} [[buffer(0)]], uint i [[thread_position_in_grid]]) {{{EVERY_ROW}}}
+    """).f
+    first, second = torch.arange(3.0), torch.arange(3.0, 6.0)
+    rows = [[first, 5], [second, 6]]
+    kernel([dict(zip(("at", "add"), row, strict=True)) for row in rows] if named else rows,
+           threads=3)  # fmt: skip
+    assert first.tolist() == [5, 15, 25]
+    assert second.tolist() == [36, 46, 56]
+
+
+@pytest.mark.parametrize("declared", ["device Row& row", "const device Row& row"])
+def test_an_argument_buffer_may_lie_in_device_memory(declared):
+    writes = "" if "const" in declared else "row.add = 0;"
+    kernel = metalgen.compile_shader(f"""
+        {TWO}
+        kernel void f({declared} [[buffer(0)]], uint i [[thread_position_in_grid]]) {{
+          row.at[i] += row.add;
+          {writes}
+        }}
+    """).f
+    values = torch.zeros(1)
+    kernel([values, 5], threads=1)
+    assert values.tolist() == [5]
+    with pytest.raises(LaunchError, match="member 'at': expected a tensor of float"):
+        kernel([torch.zeros(1).int(), 5], threads=1)
+
+
+@pytest.mark.parametrize(
+    ("declared", "space"),
+    [
+        ("constant array<device float*, 2>& rows", "device"),
+        ("constant array<device const float*, 2>& rows", "device"),
+        ("const device array<constant float*, 2>& rows", "constant"),
+        ("device array<constant float*, 2>& rows", "constant"),
+    ],
+)
+def test_an_array_of_pointers_is_a_sequence_of_tensors(declared, space):
+    kernel = metalgen.compile_shader(f"""#include <metal_stdlib>
+        using namespace metal;
+        kernel void f({declared} [[buffer(0)]], device float* out [[buffer(1)]],
+                      uint2 i [[thread_position_in_grid]]) {{
+          out[i.y * 3 + i.x] = rows[i.y] ? rows[i.y][i.x] : -1;
+        }}
+    """).f
+    (resource,) = (field.resource for field in kernel.info.arguments[0].fields)
+    assert (resource.type_name, resource.address_space) == ("float", space)
+    out = torch.zeros(6)
+    kernel([torch.arange(3.0), None], out, threads=(3, 2))
+    assert out.tolist() == [0, 1, 2, -1, -1, -1]
+    with pytest.raises(LaunchError, match="expected a tensor of float, found torch.int64"):
+        kernel([torch.arange(3), None], out, threads=(3, 2))
+
+
+def test_structs_in_arrays_of_a_struct_hold_pointers_too():
+    kernel = metalgen.compile_shader("""
+        struct Layer { constant float* weight; float bias; };
+        struct Model { uint count; Layer layers[2]; };
+        kernel void f(constant Model& m [[buffer(0)]], device float* x [[buffer(1)]],
+                      uint i [[thread_position_in_grid]]) {
+          for (uint n = 0; n < m.count; ++n)
+            x[i] = x[i] * m.layers[n].weight[i] + m.layers[n].bias;
+        }
+    """).f
+    x = torch.ones(2)
+    kernel([2, [[torch.tensor([2.0, 3.0]), 1], [torch.tensor([5.0, 7.0]), 4]]], x, threads=2)
+    assert x.tolist() == [19, 32]
+
+
 def test_arrays_of_the_library_are_given_as_their_elements():
     kernel = metalgen.compile_shader("""
         #include <metal_stdlib>

@@ -1,4 +1,4 @@
-"""What functions give each lane in turn is kept where whole vectors can be read: room, alignment."""
+"""What functions give each lane in turn is kept where vectors can be read: room, alignment."""
 
 from __future__ import annotations
 

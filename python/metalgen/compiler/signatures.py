@@ -162,7 +162,7 @@ def _check_memory(parameter: Parameter, type_: ParameterType, complaints: Compla
         if word in type_.name:
             complaints.add(parameter.start, f"not supported: {word} arguments")
             return
-    if "*" in type_.name:
+    if "*" in type_.name and not type_.holds_pointers:
         complaints.add(
             parameter.start,
             f"'{name}' points to pointers: expected them to be members of a struct, an argument "

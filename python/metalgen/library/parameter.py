@@ -30,6 +30,7 @@ class Parameter:
     misalignment: int  # address bits that must be zero
     minimum_bytes: int  # what a `T&` reads; 0 for pointers
     type_size: int  # bytes of one element
+    is_many: bool  # a pointer, or a reference to an array
     writable: bool
     is_argument_buffer: bool  # a struct with pointers
     optional: bool  # a function constant may do without it, or the kernel does not use it
@@ -50,7 +51,7 @@ class Parameter:
         if value is None:
             self._check_optional()
             return None
-        if self.writable:
+        if self.writable and not self.is_argument_buffer:
             raise LaunchError(f"{self}: written by the kernel, expected a tensor, {_found(value)}")
         try:
             packed = self._pack(value, self.value if cast is None else _cast_type(cast))
@@ -102,6 +103,8 @@ class Parameter:
             return bytes(value)
         if type is not None:
             return _pack_values(type, value)
+        if self.fields and self.is_many:
+            return _pack_structs(self.fields, value, self.type_size)
         if self.fields:
             return _pack_struct(self.fields, value, self.type_size)
         raise LaunchError(f"expected a tensor or bytes, {_found(value)}")
@@ -123,6 +126,7 @@ def parameter_of(alternatives: Sequence[Argument]) -> Parameter:
         misalignment=max(argument.type_alignment or 1 for argument in alternatives) - 1,
         minimum_bytes=_referred_bytes(alternatives),
         type_size=first.type_size,
+        is_many=not first.is_reference or first.array_length > 1,
         writable=any(argument.access != "read" for argument in alternatives),
         is_argument_buffer=first.is_argument_buffer,
         optional=all(bool(a.condition) or not a.is_used for a in alternatives),
@@ -195,6 +199,17 @@ def _pack_struct(fields: Sequence[Field], value: object, size: int) -> bytes:
     return bytes(packed)
 
 
+def _pack_structs(fields: Sequence[Field], value: object, size: int) -> bytes:
+    """One struct, or each of a sequence of them: nesting tells which."""
+    try:
+        return _pack_struct(fields, value, size)
+    except LaunchError:
+        items = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+        if not items or not all(isinstance(item, (Sequence, Mapping)) for item in items):
+            raise
+    return b"".join(_pack_struct(fields, item, size) for item in items)
+
+
 def _in_order(fields: Sequence[Field], values: Mapping[Any, object]) -> list[object]:
     names = [field.name for field in fields]
     if set(values) != set(names):
@@ -210,6 +225,8 @@ def _pack_member(field: Field, value: object) -> bytes:
         part = _pack_addresses(field, value)
     elif field.fields and field.count == 0:
         part = _pack_struct(field.fields, value, field.size)
+    elif field.fields:
+        part = _pack_structs(field.fields, value, field.size)
     elif (type := value_type(field.type_name)) is not None:
         part = _pack_values(type, value)
     else:

@@ -170,7 +170,7 @@ template <class F>
 struct parameter_fields;
 template <class... P>
 struct parameter_fields<void(P...)> {
-  typedef list<typename fields_of<typename bare<typename pointee<P>::type>::type>::type...> type;
+  typedef list<typename fields_of<typename bare<typename element<typename pointee<P>::type>::type>::type>::type...> type;
 };
 
 // clang converts between the two 16-bit floating-point types by way of float only.
