@@ -155,7 +155,7 @@ def test_an_array_of_pointers_is_a_sequence_of_tensors(declared, space):
     out = torch.zeros(6)
     kernel([torch.arange(3.0), None], out, threads=(3, 2))
     assert out.tolist() == [0, 1, 2, -1, -1, -1]
-    with pytest.raises(LaunchError, match="expected a tensor of float, found torch.int64"):
+    with pytest.raises(LaunchError, match=r"expected a tensor of float, found torch\.int64"):
         kernel([torch.arange(3), None], out, threads=(3, 2))
 
 
