@@ -10,9 +10,11 @@ concerns, in divergent control flow too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from metalgen.software.ir.model import Block, Function, Global, Instruction, Local, Module, Operand
+from metalgen.software.ir.model import Block, Function, Global, Instruction, Local, Module
 from metalgen.software.ir.types import VOID, Pointer
 from metalgen.software.signature import Parameter
 
@@ -40,6 +42,15 @@ def add_turns(module: Module, function: Function, signature: Sequence[Parameter]
         module.declarations[TURN] = _DECLARATION
 
 
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """What an instruction does to threadgroup memory: the addresses it reads and writes."""
+
+    is_barrier: bool
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
 class _Turns:
     """What has been read since the last barrier or turn, at the start of each block."""
 
@@ -47,13 +58,16 @@ class _Turns:
         self.added = False
         self._definitions = {i.result: i for i in function.instructions() if i.result}
         self._own = _of_one_thread(function, signature)
+        self._roots: dict[str, str | None] = {}
         self._read: dict[str, frozenset[str]] = {b.label: frozenset() for b in function.blocks}
         blocks = {block.label: block for block in function.blocks}
+        accesses = {label: _accesses(block) for label, block in blocks.items()}
+        successors = {label: block.successors() for label, block in blocks.items()}
         waiting = list(blocks)
         while waiting:
-            block = blocks[waiting.pop()]
-            after = frozenset(self._after(block))
-            for label in block.successors():
+            at = waiting.pop()
+            after = self._after(self._read[at], accesses[at].values())
+            for label in successors[at]:
                 if not after <= self._read[label]:
                     self._read[label] |= after
                     waiting.append(label)
@@ -61,31 +75,29 @@ class _Turns:
     def written(self, block: Block) -> Iterator[Instruction]:
         """The block's instructions and its turns."""
         read = set(self._read[block.label])
-        for instruction in block.instructions:
-            if self._needs_turn(instruction, read):
-                self.added = True
-                yield Instruction("call", VOID, [], callee=Global(f"@{TURN}"))
-            self._step(instruction, read)
+        accesses = _accesses(block)
+        for position, instruction in enumerate(block.instructions):
+            if position in accesses:
+                if self._needs_turn(accesses[position], read):
+                    self.added = True
+                    yield Instruction("call", VOID, [], callee=Global(f"@{TURN}"))
+                self._step(accesses[position], read)
             yield instruction
 
-    def _after(self, block: Block) -> set[str]:
-        read = set(self._read[block.label])
-        for instruction in block.instructions:
-            self._step(instruction, read)
-        return read
+    def _after(self, before: frozenset[str], accesses: Iterable[_Access]) -> frozenset[str]:
+        read = set(before)
+        for access in accesses:
+            self._step(access, read)
+        return frozenset(read)
 
-    def _step(self, instruction: Instruction, read: set[str]) -> None:
-        """Bring `read` from before the instruction to behind it."""
-        if _is_barrier(instruction) or self._needs_turn(instruction, read):
+    def _step(self, access: _Access, read: set[str]) -> None:
+        """Bring `read` from before the access to behind it."""
+        if access.is_barrier or self._needs_turn(access, read):
             read.clear()
-        read.update(str(operand.value) for operand in _reads(instruction))
+        read.update(access.reads)
 
-    def _needs_turn(self, instruction: Instruction, read: Collection[str]) -> bool:
-        return bool(read) and any(
-            self._may_clash(str(operand.value), other)
-            for operand in _writes(instruction)
-            for other in read
-        )
+    def _needs_turn(self, access: _Access, read: Collection[str]) -> bool:
+        return any(self._may_clash(written, other) for written in access.writes for other in read)
 
     def _may_clash(self, written: str, read: str) -> bool:
         """Whether others may still want to read at `read` when this thread writes to `written`."""
@@ -96,6 +108,11 @@ class _Turns:
 
     def _root(self, pointer: str) -> str | None:
         """The variable or parameter that an address is computed from; None if it is not known."""
+        if pointer not in self._roots:
+            self._roots[pointer] = self._found_root(pointer)
+        return self._roots[pointer]
+
+    def _found_root(self, pointer: str) -> str | None:
         definition = self._definitions.get(pointer)
         while definition is not None and definition.opcode in ("getelementptr", "bitcast"):
             if pointer.startswith("%threadgroup."):
@@ -105,6 +122,17 @@ class _Turns:
         return pointer if definition is None else None
 
 
+def _accesses(block: Block) -> dict[int, _Access]:
+    """The barriers and accesses of a block by position."""
+    found: dict[int, _Access] = {}
+    for position, instruction in enumerate(block.instructions):
+        if instruction.opcode in ("load", "store", "call"):
+            access = _Access(_is_barrier(instruction), _reads(instruction), _writes(instruction))
+            if access.is_barrier or access.reads or access.writes:
+                found[position] = access
+    return found
+
+
 def _of_one_thread(function: Function, signature: Sequence[Parameter]) -> set[str]:
     """The values that depend on which thread it is."""
     own = {
@@ -112,19 +140,20 @@ def _of_one_thread(function: Function, signature: Sequence[Parameter]) -> set[st
         for parameter, meaning in zip(function.parameters, signature, strict=False)
         if meaning.builtin in _OF_ONE_THREAD
     }
-    before = -1
-    while before != len(own):
-        before = len(own)
-        own |= {i.result for i in function.instructions() if i.result and _depends(i, own)}
+    users: defaultdict[str, list[str]] = defaultdict(list)
+    for instruction in function.instructions():
+        for operand in instruction.operands if instruction.result else ():
+            if isinstance(operand.value, Local):
+                users[operand.value.name].append(instruction.result)
+    waiting = list(own)
+    while waiting:
+        new = [name for name in users[waiting.pop()] if name not in own]
+        own.update(new)
+        waiting += new
     return own
 
 
-def _depends(instruction: Instruction, names: Collection[str]) -> bool:
-    values = (operand.value for operand in instruction.operands)
-    return any(isinstance(value, Local) and value.name in names for value in values)
-
-
-def _reads(instruction: Instruction) -> list[Operand]:
+def _reads(instruction: Instruction) -> tuple[str, ...]:
     """Threadgroup memory that an instruction reads, atomics aside."""
     name = instruction.callee_name
     if instruction.opcode == "load":
@@ -133,10 +162,10 @@ def _reads(instruction: Instruction) -> list[Operand]:
         found = instruction.operands[1:2]
     else:
         found = instruction.operands if "simdgroup_matrix_8x8_load" in name else []
-    return [operand for operand in found if operand.type == _THREADGROUP]
+    return tuple(str(operand.value) for operand in found if operand.type == _THREADGROUP)
 
 
-def _writes(instruction: Instruction) -> list[Operand]:
+def _writes(instruction: Instruction) -> tuple[str, ...]:
     """Threadgroup memory that an instruction writes, atomics aside."""
     name = instruction.callee_name
     if instruction.opcode == "store":
@@ -145,4 +174,4 @@ def _writes(instruction: Instruction) -> list[Operand]:
         found = instruction.operands[:1]
     else:
         found = instruction.operands if "simdgroup_matrix_8x8_store" in name else []
-    return [operand for operand in found if operand.type == _THREADGROUP]
+    return tuple(str(operand.value) for operand in found if operand.type == _THREADGROUP)
