@@ -49,6 +49,29 @@ UNSUPPORTED_PARAMETERS = {
     "imageblock_data": "image blocks",
     "payload": "ray tracing",
 }
+# Inputs of graphics functions alone.
+GRAPHICS_INPUTS = frozenset(
+    {
+        "amplification_count",
+        "amplification_id",
+        "barycentric_coord",
+        "base_instance",
+        "base_vertex",
+        "color",
+        "front_facing",
+        "instance_id",
+        "patch_id",
+        "point_coord",
+        "position",
+        "position_in_patch",
+        "primitive_id",
+        "render_target_array_index",
+        "sample_id",
+        "sample_mask",
+        "vertex_id",
+        "viewport_array_index",
+    }
+)
 UNSUPPORTED_FUNCTIONS = {
     "vertex": "vertex functions",
     "fragment": "fragment functions",

@@ -11,6 +11,7 @@ from metalgen.air.metadata_text import metadata_text, quoted, symbol
 from metalgen.compiler.bindings import Parameter, evaluated
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.constants import CONSTANT_SYMBOL
+from metalgen.compiler.global_parameters import GlobalParameters, read_globals
 from metalgen.compiler.initializers import (
     DescribedConstant,
     computed_at_run_time,
@@ -50,14 +51,17 @@ def emit_functions(
     """One function of a metallib per kernel; nothing usable if there are complaints afterwards."""
     module = read_module_text(_plain(ir))
     constants = described_constants(module, translation.constants, complaints)
+    variables = read_globals(module, translation.globals, translation.field_names, complaints)
     functions: list[Function] = []
     for entry in translation.entries:
-        signature = read_signature(module, entry, translation.field_names)
+        signature = read_signature(module, entry.key, translation.field_names)
         parameters = evaluated(entry.kernel.parameters, signature.indices, complaints)
         check_types(parameters, signature, complaints)
         if complaints.found:
             continue  # such types have no form in AIR
-        text = _module_text(module, entry, parameters, signature, constants, options, complaints)
+        text = _module_text(
+            module, entry, parameters, signature, constants, variables, options, complaints
+        )
         if not complaints.found:
             bitcode = _assemble(text, entry.host_name)
             versions = (options.air_version, options.language_version)
@@ -76,12 +80,18 @@ def _module_text(
     parameters: tuple[Parameter, ...],
     signature: Signature,
     constants: tuple[DescribedConstant, ...],
+    variables: GlobalParameters,
     options: CompileOptions,
     complaints: Complaints,
 ) -> str:
     """The AIR module of one kernel, as LLVM assembly."""
     kernel = f"@{KERNEL_SYMBOL}{entry.number}"
+    used_parameters = _used_parameters(module.entities[kernel])
     entities = keep_initializers(module, module.closure([kernel]))
+    entities, added = variables.handed_down(entities, kernel, parameters, entry.start, complaints)
+    used_parameters |= {len(parameters) + at for at in range(len(added))}
+    parameters = (*parameters, *(each.parameter for each in added))
+    types = (*signature.types, *(each.type for each in added))
     _check_undefined(entry, entities, complaints)
     for name in computed_at_run_time(entities):
         message = f"initializer of '{_readable(name)}' must be a constant expression"
@@ -93,7 +103,7 @@ def _module_text(
     body = body.replace(f"{kernel}(", f"{symbol(entry.host_name)}(")
     info = KernelInfo(
         entry.host_name,
-        arguments(parameters, signature, _used_parameters(module.entities[kernel])),
+        arguments(parameters, types, used_parameters),
         constants=tuple(
             FunctionConstant(constant.name, constant.index, constant.type_name)
             for constant, _ in used

@@ -24,7 +24,7 @@ _QUALIFIERS = frozenset({"const", "volatile", "device", "constant"})
 _POINTER = re.compile(r"\b(device|constant)\b[^*&]*\*(?: ?const)?$")
 _SUFFIX = re.compile(r"(\d)[uU]?[lL]+\b")
 # For a class with bases, whose own declaration would be found otherwise.
-_HIDING = " public: template <class S> static ::__metalgen::no_fields __metalgen_fields();"
+_HIDING = " public: template <class S> static ::__metalgen::derived __metalgen_fields();"
 FieldNames = tuple[tuple[str, ...], ...]
 
 
@@ -124,6 +124,11 @@ def _declared_names(source: Source, first: int, last: int) -> list[str] | None:
             return None  # a bit-field, or a pointer to a function
         names.append(name.text)
     return names or None
+
+
+def are_derived(text: str) -> list[bool]:
+    """Whether each parameter is of a class with bases, from the same text as `read_fields`."""
+    return [argument.endswith("derived") for argument in _template(text)[1]]
 
 
 def read_fields(text: str, names: FieldNames) -> list[tuple[Field, ...]]:

@@ -6,7 +6,6 @@ functions that promise `noexcept`; only the operator of that name is refused.
 
 from __future__ import annotations
 
-from metalgen.compiler.attributes import INDICES, POSITIONS, AttributeGroup, group_at
 from metalgen.compiler.complaints import Complaints
 from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.scopes import Source
@@ -30,9 +29,7 @@ def check_restrictions(source: Source, options: CompileOptions, complaints: Comp
     """Complain about what Metal does not take over from C++."""
     has_lambdas = options.language_version >= LAMBDAS_FROM
     for at, token in enumerate(source.tokens):
-        if token.text == "[" and (group := group_at(source.tokens, at, source.pairs)):
-            _check_binding(source, group, complaints)
-        elif token.text == "[" and not has_lambdas and _is_lambda(source, at):
+        if token.text == "[" and not has_lambdas and _is_lambda(source, at):
             complaints.add(
                 token.start,
                 "lambda expressions are not supported in Metal before Metal 4: "
@@ -42,24 +39,6 @@ def check_restrictions(source: Source, options: CompileOptions, complaints: Comp
             message = _WORDS.get(token.text) or _refusal(source, at, options)
             if message is not None:
                 complaints.add(token.start, message)
-
-
-def _check_binding(source: Source, group: AttributeGroup, complaints: Complaints) -> None:
-    """Complain about variables at program scope that a launch would have to give a value."""
-    scope, name = source.scopes[group.first], source.tokens[group.first - 1]
-    first = source.statement_start(group.first)
-    is_declared = not any(_text(source, at) == "(" for at in range(first, group.first))
-    if (scope is not None and scope.kind != "namespace") or not is_declared:
-        return
-    for attribute in group.attributes:
-        if attribute.name in POSITIONS | INDICES:
-            what = "built-in variables"
-        elif attribute.name in ("buffer", "threadgroup", "texture", "sampler"):
-            what = f"{attribute.name}s"
-        else:
-            continue
-        message = f"not supported: {what} at program scope ('{name.text}')"
-        complaints.add(name.start, message)
 
 
 def _refusal(source: Source, at: int, options: CompileOptions) -> str | None:

@@ -21,6 +21,7 @@ from metalgen.compiler.options import CompileOptions
 from metalgen.compiler.pointers import check_pointers
 from metalgen.compiler.pragmas import rewrite_pragma, strictness
 from metalgen.compiler.preprocess import Preprocessed
+from metalgen.compiler.program_scope import Global, rewrite_globals
 from metalgen.compiler.restrictions import check_restrictions
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.threadgroup import rewrite_threadgroup_variables
@@ -40,6 +41,7 @@ class Translation:
     rewritten: Rewritten
     entries: tuple[Entry, ...]
     constants: tuple[Constant, ...]
+    globals: tuple[Global, ...]
     field_names: FieldNames
     complaints: tuple[Complaint, ...]
 
@@ -53,6 +55,7 @@ def rewrite(preprocessed: Preprocessed, options: CompileOptions) -> Translation:
         edits.insert(0, opening)
     found = find_kernels(source, complaints)
     entries = _add_wrappers(source, found, edits, complaints)
+    variables = rewrite_globals(source, options, edits, complaints)
     constants = rewrite_constants(source, edits, complaints)
     rewrite_threadgroup_variables(source, edits, complaints)
     qualify_thread_members(source, edits)
@@ -69,6 +72,7 @@ def rewrite(preprocessed: Preprocessed, options: CompileOptions) -> Translation:
         edits.apply(),
         tuple(entries),
         constants,
+        variables,
         field_names,
         tuple(complaints.found),
     )

@@ -11,10 +11,10 @@ from metalgen.air import Argument, Field
 from metalgen.compiler.attributes import POSITIONS
 from metalgen.compiler.bindings import Parameter
 from metalgen.compiler.complaints import Complaints
-from metalgen.compiler.fields import FieldNames, read_fields
+from metalgen.compiler.fields import FieldNames, are_derived, read_fields
 from metalgen.compiler.irtext import ModuleText
 from metalgen.compiler.words import metal_types
-from metalgen.compiler.wrappers import FIELDS_SYMBOL, LAYOUT_SYMBOL, TYPE_SYMBOL, Entry
+from metalgen.compiler.wrappers import FIELDS_SYMBOL, LAYOUT_SYMBOL, TYPE_SYMBOL
 
 _FUNCTION = re.compile(r"\[F = void \((.*)\)\]", re.DOTALL)
 _NUMBER = re.compile(r"i64 (-?\d+)")
@@ -35,6 +35,7 @@ class ParameterType:
     alignment: int
     array_length: int = 1  # of a reference to an array
     fields: tuple[Field, ...] = ()
+    is_derived: bool = False  # a class with bases
 
     @property
     def holds_pointers(self) -> bool:
@@ -55,19 +56,23 @@ class Signature:
     max_threads: int
 
 
-def read_signature(module: ModuleText, entry: Entry, names: FieldNames) -> Signature:
-    """Read what the wrapper of `entry` left in `module` about it."""
-    described = module.string(f"@{TYPE_SYMBOL}{entry.number}")
+def read_signature(module: ModuleText, key: str, names: FieldNames) -> Signature:
+    """Read what `description` has left in `module` under `key`."""
+    described = module.string(f"@{TYPE_SYMBOL}{key}")
     layout = [
-        int(number)
-        for number in _NUMBER.findall(module.entities[f"@{LAYOUT_SYMBOL}{entry.number}"].text)
+        int(number) for number in _NUMBER.findall(module.entities[f"@{LAYOUT_SYMBOL}{key}"].text)
     ] or [0]
     found = _FUNCTION.search(described)
     texts = _split(found[1]) if found else []
-    listed = module.string(f"@{FIELDS_SYMBOL}{entry.number}")
-    fields = read_fields(listed.partition("[F = ")[2].rpartition("]")[0], names)
+    listed = module.string(f"@{FIELDS_SYMBOL}{key}")
+    listed = listed.partition("[F = ")[2].rpartition("]")[0]
+    fields, derived = read_fields(listed, names), are_derived(listed)
     types = tuple(
-        replace(_parameter_type(text, layout[2 * at], layout[2 * at + 1]), fields=fields[at])
+        replace(
+            _parameter_type(text, layout[2 * at], layout[2 * at + 1]),
+            fields=fields[at],
+            is_derived=derived[at],
+        )
         for at, text in enumerate(texts)
     )
     return Signature(types, tuple(layout[2 * len(texts) : -1]), layout[-1])
@@ -162,7 +167,13 @@ def _check_memory(parameter: Parameter, type_: ParameterType, complaints: Compla
         if word in type_.name:
             complaints.add(parameter.start, f"not supported: {word} arguments")
             return
-    if "*" in type_.name and not type_.holds_pointers:
+    if type_.is_derived:
+        complaints.add(
+            parameter.start,
+            f"invalid type '{type_.name}' for '{name}': a kernel's argument cannot be of a derived "
+            "class",
+        )
+    elif "*" in type_.name and not type_.holds_pointers:
         complaints.add(
             parameter.start,
             f"'{name}' points to pointers: expected them to be members of a struct, an argument "
@@ -186,12 +197,12 @@ def _check_memory(parameter: Parameter, type_: ParameterType, complaints: Compla
 
 
 def arguments(
-    parameters: Sequence[Parameter], signature: Signature, used: set[int]
+    parameters: Sequence[Parameter], types: Sequence[ParameterType], used: set[int]
 ) -> tuple[Argument, ...]:
     """The kernel's arguments as AIR's metadata describes them."""
     return tuple(
         _argument(at, parameter, type_, at in used)
-        for at, (parameter, type_) in enumerate(zip(parameters, signature.types, strict=True))
+        for at, (parameter, type_) in enumerate(zip(parameters, types, strict=True))
     )
 
 

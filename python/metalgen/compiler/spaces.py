@@ -121,7 +121,7 @@ class _Spaces:
         if operation in _ACCESSES:
             return _USE.sub(self._as_own, line)
         if operation == "call" and _MEMORY.search(line):
-            return _rename_memory_call(_USE.sub(self._as_own, line))
+            return rename_memory_call(_USE.sub(self._as_own, line))
         return self._with_twins(line, re.findall(_VALUE, line))
 
     def _with_twins(self, line: str, values: list[str]) -> str:
@@ -145,7 +145,7 @@ def _twin(name: str) -> str:
     return f'%"{name[1:]}.generic"'
 
 
-def _rename_memory_call(line: str) -> str:
+def rename_memory_call(line: str) -> str:
     """Give llvm.memcpy and its kin the suffixes of the pointers they take now."""
     found = _MEMORY.search(line)
     assert found is not None

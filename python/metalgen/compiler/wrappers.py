@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from metalgen.compiler.bindings import Parameter
 from metalgen.compiler.kernels import Kernel
 from metalgen.compiler.scopes import Source
 
@@ -25,6 +27,11 @@ class Entry:
     start: int  # offset in the preprocessed text that errors are shown at
     max_threads: str | None
 
+    @property
+    def key(self) -> str:
+        """What the names of its description end in."""
+        return str(self.number)
+
 
 def wrapper(entry: Entry) -> str:
     """A function of native types that calls the kernel, its type and fields as text, its layout.
@@ -32,27 +39,33 @@ def wrapper(entry: Entry) -> str:
     The layout lists size and alignment of what each parameter points to, then those indices that
     are expressions, then the limit on threads (0 for none).
     """
-    number = entry.number
     count = range(len(entry.kernel.parameters))
     function = f"decltype({entry.expression})"
     declared = ", ".join(f"::__metalgen::native_type<{i}, {function}> a{i}" for i in count)
     passed = ", ".join(f"::__metalgen::pass<{i}, {function}>(a{i})" for i in count)
+    return (
+        f' extern "C" void {KERNEL_SYMBOL}{entry.number}({declared})'
+        f" {{ {entry.expression}({passed}); }}"
+        f"{description(entry.key, function, entry.kernel.parameters, entry.max_threads or '0')}"
+    )
+
+
+def description(key: str, function: str, parameters: Sequence[Parameter], limit: str = "0") -> str:
+    """The constants that describe a function type's parameters; their names end in `key`."""
     layout = "".join(
         f"::__metalgen::size_of<::__metalgen::argument_type<{i}, {function}>>(), "
         f"::__metalgen::alignment_of<::__metalgen::argument_type<{i}, {function}>>(), "
-        for i in count
+        for i in range(len(parameters))
     )
-    for parameter in entry.kernel.parameters:
+    for parameter in parameters:
         if parameter.binding.expression is not None:
             layout += f"(unsigned long)({parameter.binding.expression}), "
-    limit = entry.max_threads or "0"
     return (
-        f' extern "C" void {KERNEL_SYMBOL}{number}({declared}) {{ {entry.expression}({passed}); }}'
-        f' extern "C" __constant const char* const __constant {TYPE_SYMBOL}{number} ='
+        f' extern "C" __constant const char* const __constant {TYPE_SYMBOL}{key} ='
         f" ::__metalgen::describe<{function}>();"
-        f' extern "C" __constant const char* const __constant {FIELDS_SYMBOL}{number} ='
+        f' extern "C" __constant const char* const __constant {FIELDS_SYMBOL}{key} ='
         f" ::__metalgen::describe<typename ::__metalgen::parameter_fields<{function}>::type>();"
-        f' extern "C" const __constant unsigned long {LAYOUT_SYMBOL}{number}[] ='
+        f' extern "C" const __constant unsigned long {LAYOUT_SYMBOL}{key}[] ='
         f" {{ {layout}(unsigned long)({limit}) }};"
     )
 

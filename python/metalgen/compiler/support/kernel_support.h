@@ -136,6 +136,8 @@ struct element<T[N]> {
 };
 
 struct no_fields;
+// Of a class with bases.
+struct derived;
 template <int Class, class... Fields>
 struct field_list;
 template <class T, unsigned long Offset, unsigned long Size, unsigned long Count, class Inner>
