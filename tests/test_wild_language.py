@@ -338,3 +338,18 @@ def test_headers_of_features_that_are_not_used_may_be_included():
     out = torch.zeros(1)
     library(f"{includes}kernel void f(device float* out) {{ *out = 1; }}").f(out, threads=1)
     assert out.item() == 1
+
+
+def test_members_of_a_struct_that_only_a_typedef_names_are_described():
+    kernel = library("""
+        typedef struct { int32_t rows; uint64_t stride[2]; half2 h; } sizes;
+        typedef struct { sizes inner; float scale; } arguments;
+        kernel void f(constant arguments& a, device float* out) { out[0] = a.scale * a.inner.rows; }
+    """).f
+    (inner, scale) = kernel.info.arguments[0].fields
+    assert [(field.name, field.offset) for field in inner.fields] == [
+        ("rows", 0),
+        ("stride", 8),
+        ("h", 24),
+    ]
+    assert (scale.name, scale.offset, scale.type_name) == ("scale", 32, "float")

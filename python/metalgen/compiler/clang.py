@@ -20,6 +20,7 @@ from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
 from metalgen.compiler.repairs import REPAIRS, find_repair
 from metalgen.compiler.rewrite import Translation, rewrite
 from metalgen.compiler.toolchain import LONG_TIME_LIMIT, ClangResult, run_clang
+from metalgen.compiler.typedefs import name_classes
 from metalgen.errors import CompileError, ToolchainError
 
 # Of the user's own lines; not of what cannot be helped there, or is made so by the rewriting.
@@ -127,7 +128,7 @@ def _functions(job: _Job) -> tuple[list[Function], list[str]]:
     if options.untrusted:
         check_files(preprocessed, listing.name, (*listing.directories, *listing.own))
     preprocessed, translation, result = _compile(
-        job, drop_coherence(rename_address_spaces(preprocessed))
+        job, name_classes(drop_coherence(rename_address_spaces(preprocessed)))
     )
     complaints = Complaints()
     functions = emit_functions(result.output, translation, options, complaints)
