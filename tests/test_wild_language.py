@@ -343,8 +343,12 @@ def test_headers_of_features_that_are_not_used_may_be_included():
 def test_members_of_a_struct_that_only_a_typedef_names_are_described():
     kernel = library("""
         typedef struct { int32_t rows; uint64_t stride[2]; half2 h; } sizes;
-        typedef struct { sizes inner; float scale; } arguments;
-        kernel void f(constant arguments& a, device float* out) { out[0] = a.scale * a.inner.rows; }
+        typedef struct {
+          __extension__ union { struct { half d; half m; }; half2 dm; };
+          sizes inner;
+          float scale;
+        } arguments;
+        kernel void f(constant arguments& a, device float* out) { out[0] = a.scale * a.inner.rows * a.dm.x; }
     """).f
     (inner, scale) = kernel.info.arguments[0].fields
     assert [(field.name, field.offset) for field in inner.fields] == [
@@ -352,4 +356,4 @@ def test_members_of_a_struct_that_only_a_typedef_names_are_described():
         ("stride", 8),
         ("h", 24),
     ]
-    assert (scale.name, scale.offset, scale.type_name) == ("scale", 32, "float")
+    assert (scale.name, scale.offset, scale.type_name) == ("scale", 40, "float")

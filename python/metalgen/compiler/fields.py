@@ -62,6 +62,7 @@ def _members(source: Source, scope: Scope) -> tuple[str, ...]:
     at = scope.opener + 1
     end = source.pairs[scope.opener]
     while at < end:
+        at += source.tokens[at].text == "__extension__"
         last, is_declaration = _declaration_end(source, at, end)
         if is_declaration:
             found = _declared_names(source, at, last)
