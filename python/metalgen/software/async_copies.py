@@ -36,7 +36,8 @@ _DECLARATIONS = {
 
 def define_async_copies(text: str) -> str:
     """The module with definitions in the place of declarations of these functions."""
-    found = list(_DECLARED.finditer(text))
+    is_there = "@air.simdgroup_async_copy_" in text or "@air.wait_simdgroup_events" in text
+    found = list(_DECLARED.finditer(text)) if is_there else []
     if not found:
         return text
     text = _DECLARED.sub("", text)

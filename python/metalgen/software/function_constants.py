@@ -44,11 +44,18 @@ def set_function_constants(text: str, values: Constants) -> str:
     _require_unused(text, missing)
     if not constants:
         return text
-    lines = [_with_initializer(line, constants, given) for line in text.splitlines()]
-    text = _IS_DEFINED.sub(
-        lambda m: f"or i1 {'true' if m[1] in given else 'false'}, false", "\n".join(lines)
-    )
-    return _NORMALIZE.sub(_normalize, text)
+    lines = [
+        _with_initializer(line, constants, given) if line.startswith("@") else line
+        for line in text.splitlines()
+    ]
+    text = "\n".join(lines)
+    if "is_function_constant_defined" in text:
+        text = _IS_DEFINED.sub(
+            lambda m: f"or i1 {'true' if m[1] in given else 'false'}, false", text
+        )
+    if "normalize_function_constant_predicate" in text:
+        text = _NORMALIZE.sub(_normalize, text)
+    return text
 
 
 def _read_constants(text: str) -> list[_Constant]:
@@ -102,7 +109,7 @@ def _with_initializer(
     constants: Sequence[_Constant],
     given: Mapping[str, Scalar | Sequence[Scalar]],
 ) -> str:
-    match = _GLOBAL.match(line) if line.startswith("@") else None
+    match = _GLOBAL.match(line)
     if match is None or all(match["name"] != constant.variable for constant in constants):
         return line
     value = given.get(match["name"])

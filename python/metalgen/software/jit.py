@@ -60,7 +60,7 @@ def compile_object_quickly(text: str) -> bytes:
     Raises UnsupportedError where the module calls what neither the runtime nor the host defines.
     """
     machine = target.machine(quick=True)
-    module = _linked(text, machine)
+    module = _linked(text, machine, inlined=False)
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=0))
     passes = llvm.create_new_module_pass_manager()
     passes.add_always_inliner_pass()
@@ -73,11 +73,11 @@ def compile_object_quickly(text: str) -> bytes:
     return bytes(machine.emit_object(module))
 
 
-def _linked(text: str, machine: llvm.TargetMachine) -> llvm.ModuleRef:
-    """The module `text` with what it calls, nothing but ENTRY visible."""
+def _linked(text: str, machine: llvm.TargetMachine, *, inlined: bool = True) -> llvm.ModuleRef:
+    """The module `text` with what it calls, to be `inlined` or called; only ENTRY is visible."""
     context = llvm.create_context()
     module = target.parse(text, context, machine)
-    runtime.link(module, context)
+    runtime.link(module, context, inlined=inlined)
     _require_defined(module)
     for function in module.functions:
         if not function.is_declaration and function.name != ENTRY:

@@ -19,7 +19,7 @@ def keep_to_owned_bits(text: str) -> str:
 
     Those who hold a matrix as a plain vector of 64 copy its first two elements as other types.
     """
-    return _CAST.sub(_owned_cast, text)
+    return _CAST.sub(_owned_cast, text) if f"<{NOMINAL} x " in text else text
 
 
 def _owned_cast(match: re.Match[str]) -> str:

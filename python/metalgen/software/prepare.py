@@ -21,24 +21,21 @@ from metalgen.software.private_bounds import contain_private_accesses
 from metalgen.software.signature import Parameter, metadata_nodes, read_signature
 
 # What only Apple's back end reads, and what would keep LLVM from inlining and optimising.
-_NAMED_METADATA = re.compile(
-    r"^!(?:air\.[\w.]+|llvm\.(?:module\.flags|ident)) = .*\n", re.MULTILINE
+_UNREAD = re.compile(
+    r"(?:!(?:air\.[\w.]+|llvm\.(?:module\.flags|ident))|@llvm\.(?:compiler\.)?used) = "
 )
-_COMPILER_USED = re.compile(r"^@llvm\.(?:compiler\.)?used = .*\n", re.MULTILINE)
 _BLOCKING_ATTRIBUTES = re.compile(
     r' (?:noinline|optnone|minsize|optsize|"(?:no-builtins|frame-pointer|min-legal-vector-width|'
     r'stack-protector-buffer-size|no-trapping-math)"(?:="[^"]*")?)(?= )'
 )
 _DEFINE = re.compile(
     r"^define (?:weak_odr |linkonce_odr |weak |linkonce |internal |private |hidden |protected |"
-    r"dso_local |local_unnamed_addr |unnamed_addr )*",
-    re.MULTILINE,
+    r"dso_local |local_unnamed_addr |unnamed_addr )*"
 )
 _THREADGROUP_VARIABLE = re.compile(
-    r"^(@\S+ = )[^\n]*?(addrspace\(3\) global .*) (?:undef|poison|zeroinitializer)(, align \d+)?$",
-    re.MULTILINE,
+    r"^(@\S+ = ).*?(addrspace\(3\) global .*) (?:undef|poison|zeroinitializer)(, align \d+)?$"
 )
-_NO_INITIALIZERS = re.compile(r"^@llvm\.global_ctors = appending global \[0 x .*\n", re.MULTILINE)
+_NO_INITIALIZERS = re.compile(r"\n@llvm\.global_ctors = appending global \[0 x .*(?=\n)")
 # From macOS 26 on matrices come from memory by extents, strides and origin, under the old name.
 _STRIDED_MATRIX = re.compile(
     r"(@air\.simdgroup_matrix_8x8_(?:load|store))(\.[\w.]+\([^\n]*?"
@@ -48,15 +45,13 @@ _STRIDED_MATRIX = re.compile(
 _TENSOR_OPERATION = re.compile(r"@__tensorops_impl_")
 # Apple's GPUs load and store vectors wherever a scalar may lie, and kernels count on it: PyTorch's
 # move rows of any length as float4. On some hosts an access that claims 16 bytes faults.
+_IS_WIDE = re.compile(r"align (?:16|32|64|128)\b")
 _WIDE_ALIGNMENT = re.compile(
-    r"^((?: *%\S+ = load|  store) [^\n]*ptr addrspace\(\d+\) [^\n]*, align )(?:16|32|64|128)\b|"
-    r"(ptr addrspace\(\d+\) (?:\w+ )*align )(?:16|32|64|128)\b",
-    re.MULTILINE,
+    r"^((?: *%\S+ = load|  store) .*ptr addrspace\(\d+\) .*, align )(?:16|32|64|128)\b|"
+    r"(ptr addrspace\(\d+\) (?:\w+ )*align )(?:16|32|64|128)\b"
 )
 # Calls that threads make together must keep their place in the control flow.
-_MEETING_DECLARATION = re.compile(
-    r"^(declare [^\n]*@air\.(?:wg\.|simd|quad)[^\n#]*?)( #\d+)?$", re.MULTILINE
-)
+_MEETING_DECLARATION = re.compile(r"^(declare .*@air\.(?:wg\.|simd|quad)[^#]*?)( #\d+)?$")
 
 
 @dataclass(slots=True)
@@ -142,26 +137,30 @@ def _simplified(text: str, kernel: str) -> str:
 
 
 def _inlinable(text: str, kernel: str) -> str:
-    text = _NAMED_METADATA.sub("", _COMPILER_USED.sub("", text))
-    attributes = re.compile(r"^attributes .*$", re.MULTILINE)
-    text = attributes.sub(lambda m: _BLOCKING_ATTRIBUTES.sub("", m[0]), text)
-    # Other threads write them: no pass may reason about what one thread stores there.
-    text = _THREADGROUP_VARIABLE.sub(r"\1external \2\3", text)
-    text = _WIDE_ALIGNMENT.sub(lambda m: f"{m[1] or m[2]}8", text)
-    text = _MEETING_DECLARATION.sub(r"\1 convergent\2", text)
-    return _with_linkage(text, kernel)
-
-
-def _with_linkage(text: str, kernel: str) -> str:
-    """Every function internal and inlined, except the kernel."""
-    lines = text.splitlines()
-    for i, line in enumerate(lines):
-        if not line.startswith("define "):
-            continue
-        name = re.search(r'@("[^"]*"|[-\w$.]+)\(', line)
-        if name is not None and name[1].strip('"') == kernel:
-            lines[i] = _DEFINE.sub("define ", line)
-        elif name is not None and 'section "air.static_init"' not in line:
-            head = _DEFINE.sub("define internal ", line)
-            lines[i] = re.sub(r"( #\d+| section|) \{$", r" alwaysinline\1 {", head)
+    lines = (_inlinable_line(line, kernel) for line in text.splitlines() if not _UNREAD.match(line))
     return "\n".join(lines) + "\n"
+
+
+def _inlinable_line(line: str, kernel: str) -> str:
+    """One of the module's lines; in Python, since each expression over all of a text takes long."""
+    if "align " in line and _IS_WIDE.search(line):
+        line = _WIDE_ALIGNMENT.sub(lambda m: f"{m[1] or m[2]}8", line)
+    if line.startswith("attributes "):
+        return _BLOCKING_ATTRIBUTES.sub("", line)
+    if line.startswith("@"):
+        # Other threads write them: no pass may reason about what one thread stores there.
+        return _THREADGROUP_VARIABLE.sub(r"\1external \2\3", line)
+    if line.startswith("declare "):
+        return _MEETING_DECLARATION.sub(r"\1 convergent\2", line)
+    return _with_linkage(line, kernel) if line.startswith("define ") else line
+
+
+def _with_linkage(head: str, kernel: str) -> str:
+    """Every function internal and inlined, except the kernel."""
+    name = re.search(r'@("[^"]*"|[-\w$.]+)\(', head)
+    if name is not None and name[1].strip('"') == kernel:
+        return _DEFINE.sub("define ", head)
+    if name is not None and 'section "air.static_init"' not in head:
+        head = _DEFINE.sub("define internal ", head)
+        return re.sub(r"( #\d+| section|) \{$", r" alwaysinline\1 {", head)
+    return head

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from metalgen.errors import UnsupportedError
-from metalgen.software.ir.instructions import element_type, parse_instruction
+from metalgen.software.ir.forms import Forms
+from metalgen.software.ir.instructions import element_type
 from metalgen.software.ir.model import (
     Block,
     Function,
     GlobalVariable,
-    Instruction,
     Module,
     Parameter,
     unquoted,
@@ -34,6 +34,7 @@ def parse_module(text: str) -> Module:
     prefix = _unused_prefix(text)
     text = _NUMBERED.sub(f"%{prefix}", _NUMBERED_LABEL.sub(prefix, text))
     module = Module({}, {}, {}, {}, [], [])
+    forms = Forms()
     lines = iter(text.splitlines())
     for line in lines:
         if line.startswith("define "):
@@ -42,7 +43,7 @@ def parse_module(text: str) -> Module:
                 if inner.startswith("}"):
                     break
                 body.append(inner)
-            function = _parse_function(line, body, prefix)
+            function = _parse_function(line, body, prefix, forms)
             _resolve_extracted(function, module.structs)
             module.functions[function.name] = function
         else:
@@ -95,7 +96,7 @@ def _parse_global(line: str) -> GlobalVariable:
     return GlobalVariable(name, parse_type(tokens), int(space[1]) if space else 0, line)
 
 
-def _parse_function(head: str, body: list[str], prefix_of_numbers: str) -> Function:
+def _parse_function(head: str, body: list[str], prefix_of_numbers: str, forms: Forms) -> Function:
     tokens = Tokens(head)
     tokens.expect("define")
     prefix: list[str] = []
@@ -108,7 +109,7 @@ def _parse_function(head: str, body: list[str], prefix_of_numbers: str) -> Funct
     parameters = _parse_parameters(tokens, prefix_of_numbers)
     suffix = tokens.rest().removesuffix("{").strip()
     unnamed = sum(p.name.startswith(f"%{prefix_of_numbers}") for p in parameters)
-    blocks = _parse_blocks(body, f"%{prefix_of_numbers}{unnamed}")
+    blocks = _parse_blocks(body, f"%{prefix_of_numbers}{unnamed}", forms)
     return Function(name, return_type, parameters, blocks, " ".join(prefix), suffix)
 
 
@@ -131,7 +132,7 @@ def _parse_parameters(tokens: Tokens, prefix: str) -> list[Parameter]:
     return parameters
 
 
-def _parse_blocks(lines: list[str], entry: str) -> list[Block]:
+def _parse_blocks(lines: list[str], entry: str, forms: Forms) -> list[Block]:
     blocks: list[Block] = []
     rows = iter(lines)
     for line in rows:
@@ -149,9 +150,5 @@ def _parse_blocks(lines: list[str], entry: str) -> list[Block]:
                 stripped += " " + more.strip()
                 if more.strip().startswith("]"):
                     break
-        blocks[-1].instructions.append(_instruction(stripped))
+        blocks[-1].instructions.append(forms.parse(stripped))
     return blocks
-
-
-def _instruction(line: str) -> Instruction:
-    return parse_instruction(Tokens(line))

@@ -1,8 +1,8 @@
 """The C++ part (maths/*.cpp) as LLVM bitcode: compiled once, kept in a file, loaded by group.
 
-The file is a zip archive with a bitcode module per C++ source and an index from function to
-module, so that a kernel links only the groups it calls. The wheel carries it; a checkout builds
-it on first use into a cache.
+The file is a zip archive with two bitcode modules per C++ source, one to be inlined and one to be
+called, and an index from function to source, so that a kernel links only the groups it calls. The
+wheel carries it; a checkout builds it on first use into a cache.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _FLAGS = (
     "-x c++ -std=c++20 --target=spir64 -O2 -S -emit-llvm -nostdinc -ffreestanding -fno-exceptions "
     "-fno-rtti -ffp-contract=on -fno-math-errno -Wall -Wextra -Werror"
 ).split()
-_INLINED_BELOW = 80  # instructions
+# Functions of fewer instructions are inlined, for speed or where compiling is to be quick.
+_INLINED_BELOW = {"inlined": 80, "called": 20}
 
 
 def build(output: Path) -> None:
@@ -45,8 +46,10 @@ def build(output: Path) -> None:
     try:
         with zipfile.ZipFile(temporary, "w") as archive:
             for source in sorted(_SOURCES.glob("*.cpp")):
-                bitcode, names = _compile(source)
-                archive.writestr(_entry(source.stem), bitcode)
+                text = _compile(source)
+                for form, most in _INLINED_BELOW.items():
+                    bitcode, names = _assemble(_host_neutral(text, most))
+                    archive.writestr(_entry(source.stem, form), bitcode)
                 index |= dict.fromkeys(names, source.stem)
             archive.writestr(_INDEX, json.dumps(index, indent=0))
         temporary.chmod(0o644)  # a temporary file is its owner's alone
@@ -56,11 +59,11 @@ def build(output: Path) -> None:
         raise
 
 
-def _entry(group: str) -> str:
-    return f"{group}.bc"
+def _entry(group: str, form: str) -> str:
+    return f"{group}.{form}.bc"
 
 
-def _compile(source: Path) -> tuple[bytes, list[str]]:
+def _compile(source: Path) -> str:
     command = [sys.executable, "-m", "ziglang", "clang", *_FLAGS, str(source), "-o", "-"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
@@ -68,7 +71,12 @@ def _compile(source: Path) -> tuple[bytes, list[str]]:
         raise ToolchainError(
             f"cannot compile {source.name} with the ziglang package's clang: {reason}"
         )
-    module = llvm.parse_assembly(_host_neutral(result.stdout), llvm.create_context())
+    return result.stdout
+
+
+def _assemble(text: str) -> tuple[bytes, list[str]]:
+    """Bitcode, and the functions it defines."""
+    module = llvm.parse_assembly(text, llvm.create_context())
     return module.as_bitcode(), [f.name for f in module.functions if not f.is_declaration]
 
 
@@ -83,16 +91,16 @@ _DEFINITION = re.compile(
 )
 
 
-def _host_neutral(text: str) -> str:
+def _host_neutral(text: str, inlined_below: int) -> str:
     """Plain functions of no target that can be merged, dropped and inlined."""
     pure = set(_PURE_GROUP.findall(text))
     text = _METADATA.sub("", _MODULE_LINES.sub("", text))
-    text = _DEFINITION.sub(lambda match: _linkonce(match, match["group"] in pure), text)
+    text = _DEFINITION.sub(lambda m: _linkonce(m, m["group"] in pure, inlined_below), text)
     return re.sub(r" #\d+", "", text.replace(" spir_func ", " "))
 
 
-def _linkonce(definition: re.Match[str], pure: bool) -> str:
-    inline = " alwaysinline" if definition["body"].count("\n") < _INLINED_BELOW else ""
+def _linkonce(definition: re.Match[str], pure: bool, inlined_below: int) -> str:
+    inline = " alwaysinline" if definition["body"].count("\n") < inlined_below else ""
     memory = " memory(none)" if pure else ""
     attributes = f"{inline} nounwind willreturn{memory}"
     return f"define linkonce_odr {definition['head']}{attributes} {{\n{definition['body']}}}"
@@ -102,7 +110,8 @@ def _linkonce(definition: re.Match[str], pure: bool) -> str:
 def _contents() -> tuple[dict[str, str], dict[str, bytes]]:
     with zipfile.ZipFile(_file()) as archive:
         index: dict[str, str] = json.loads(archive.read(_INDEX))
-        return index, {group: archive.read(_entry(group)) for group in set(index.values())}
+        entries = (_entry(group, form) for group in set(index.values()) for form in _INLINED_BELOW)
+        return index, {entry: archive.read(entry) for entry in entries}
 
 
 def _file() -> Path:
@@ -123,7 +132,11 @@ def _cached() -> Path:
     return path
 
 
-def bitcode_defining(names: set[str]) -> list[bytes]:
-    """The bitcode modules that together define `names`, functions of maths/*.cpp."""
+def bitcode_defining(names: set[str], *, inlined: bool = True) -> list[bytes]:
+    """The bitcode modules that together define `names`, functions of maths/*.cpp.
+
+    Unless they are to be `inlined`, all but the shortest are called.
+    """
     index, modules = _contents()
-    return [modules[group] for group in sorted({index[name] for name in names})]
+    form = "inlined" if inlined else "called"
+    return [modules[_entry(group, form)] for group in sorted({index[name] for name in names})]

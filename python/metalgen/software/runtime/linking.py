@@ -15,12 +15,13 @@ from metalgen.software.runtime.soft_float import provide_soft_float
 _PREFIXES = ("air.", "v32.air.", "rowmajor.air.")
 
 
-def link(module: llvm.ModuleRef, context: llvm.ContextRef) -> None:
+def link(module: llvm.ModuleRef, context: llvm.ContextRef, *, inlined: bool = True) -> None:
     """Defines every function of the runtime that `module`, of address space 0 throughout, declares.
 
-    The definitions are linkonce_odr and mostly alwaysinline. What LLVM may call of its own accord
-    to convert 16-bit floats is made known to MCJIT. Raises UnsupportedError for an `air.`
-    function that the runtime lacks, or that is declared with other types than the runtime's.
+    The definitions are linkonce_odr and, if they are to be `inlined`, mostly alwaysinline. What
+    LLVM may call of its own accord to convert 16-bit floats is made known to MCJIT. Raises
+    UnsupportedError for an `air.` function that the runtime lacks, or that is declared with other
+    types than the runtime's.
     """
     provide_soft_float()
     declared = {
@@ -38,7 +39,7 @@ def link(module: llvm.ModuleRef, context: llvm.ContextRef) -> None:
     assembly = "\n".join([*texts, *callees.values()])
     _link_in(module, llvm.parse_assembly(assembly, context))
     # Afterwards, since of linkonce functions only those are linked that are missing.
-    for bitcode in bitcode_defining(set(callees)) if callees else []:
+    for bitcode in bitcode_defining(set(callees), inlined=inlined) if callees else []:
         _link_in(module, llvm.parse_bitcode(bitcode, context))
 
 
