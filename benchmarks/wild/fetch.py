@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wild.project import Package, Project
+
+_MIRROR = re.compile(r"^(?:URIs:|deb) .*?(\S+/debian/?)(?=\s|$)", re.MULTILINE)
+
+# macOS 15 on Apple silicon takes the wheels of those before.
+_MACOS = tuple(f"--platform=macosx_{version}_0_arm64" for version in (15, 14, 13, 12, 11))
 
 
 def folder(project: Project, root: Path) -> Path:
@@ -36,9 +42,10 @@ def _fetch(package: Package, target: Path) -> None:
 
 def _from_pypi(package: Package, scratch: Path, unpacked: Path) -> None:
     pinned = f"{package.name}=={package.version}"
-    form = "--only-binary" if package.kind == "pypi" else "--no-binary"
+    form = "--no-binary" if package.kind == "pypi-source" else "--only-binary"
+    platform = _MACOS if package.kind == "pypi-macos" else ()
     _run("pip", "download", "--quiet", "--no-deps", "--no-build-isolation", form, ":all:", pinned,
-         "--dest", str(scratch), python=True)  # fmt: skip
+         *platform, "--dest", str(scratch), python=True)  # fmt: skip
     _extract(scratch, unpacked)
 
 
@@ -48,11 +55,42 @@ def _from_npm(package: Package, scratch: Path, unpacked: Path) -> None:
 
 
 def _from_debian(package: Package, scratch: Path, unpacked: Path) -> None:
+    """What upstream released, without Debian's patches."""
+    options = _apt_options(scratch.parent.parent / ".apt" / package.suite, package.suite)
     pinned = f"{package.name}={package.version}"
-    _run("apt-get", "source", "--download-only", "-qq", pinned, cwd=scratch)
-    (description,) = scratch.glob("*.dsc")
-    unpacked.rmdir()
-    _run("dpkg-source", "--no-check", "-x", str(description), str(unpacked))
+    _run("apt-get", *options, "source", "--download-only", "--tar-only", "-qq", pinned, cwd=scratch)
+    archives = (path for path in scratch.glob("*.tar.*") if path.suffix != ".asc")
+    archive = next(path for path in archives if ".debian." not in path.name)
+    _run("tar", "-xf", str(archive), "--strip-components=1", "-C", str(unpacked))
+
+
+def _apt_options(private: Path, suite: str) -> list[str]:
+    """So that apt-get knows the sources of `suite`, whatever this machine's own suite is."""
+    listed = private / "sources.list"
+    options = [
+        f"Dir::State::Lists={private}/lists",
+        f"Dir::Cache={private}/cache",
+        f"Dir::Etc::SourceList={listed}",
+        "Dir::Etc::SourceParts=/dev/null",
+        "APT::Sandbox::User=root",
+    ]
+    words = [word for option in options for word in ("-o", option)]
+    if not listed.exists():
+        for made in ("lists/partial", "cache/archives/partial"):
+            (private / made).mkdir(parents=True, exist_ok=True)
+        signed = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+        listed.write_text(f"deb-src {signed} {_mirror()} {suite} main\n")
+        _run("apt-get", *words, "update", "-qq")
+    return words
+
+
+def _mirror() -> str:
+    """Debian's mirror, as this machine's own configuration of apt has it."""
+    apt = Path("/etc/apt")
+    for path in (*apt.glob("sources.list.d/*.sources"), apt / "sources.list"):
+        if path.exists() and (found := _MIRROR.search(path.read_text())):
+            return found[1]
+    raise FileNotFoundError("no mirror of Debian in the configuration of apt: expected .../debian")
 
 
 def _extract(scratch: Path, unpacked: Path) -> None:
@@ -74,6 +112,7 @@ def _run(*command: str, cwd: Path | None = None, python: bool = False) -> None:
 
 _UNPACKERS = {
     "pypi": _from_pypi,
+    "pypi-macos": _from_pypi,
     "pypi-source": _from_pypi,
     "npm": _from_npm,
     "debian-source": _from_debian,

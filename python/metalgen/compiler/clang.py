@@ -27,6 +27,7 @@ from metalgen.errors import CompileError, ToolchainError
 _WARNINGS = [
     "-Wall",
     "-Wno-pass-failed",
+    "-Wno-pragma-clang-attribute",
     "-Wno-psabi",
     "-Wno-static-float-init",
     "-Wno-undefined-internal",

@@ -15,6 +15,7 @@ from metalgen.compiler.edits import Edits, Rewritten
 from metalgen.compiler.fields import FieldNames, declare_fields
 from metalgen.compiler.foreign import RENAMED_SUFFIX, is_foreign
 from metalgen.compiler.kernels import Found, Instantiation, Kernel, find_kernels
+from metalgen.compiler.lengths import rewrite_lengths
 from metalgen.compiler.linked import link_functions
 from metalgen.compiler.members import qualify_thread_members
 from metalgen.compiler.options import CompileOptions
@@ -26,7 +27,14 @@ from metalgen.compiler.restrictions import check_restrictions
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.threadgroup import rewrite_threadgroup_variables
 from metalgen.compiler.tokens import Token, tokenize
-from metalgen.compiler.wrappers import Entry, limit_call, template_limit, wrapper
+from metalgen.compiler.wrappers import (
+    INTERNAL,
+    INTERNAL_END,
+    Entry,
+    limit_call,
+    template_limit,
+    wrapper,
+)
 
 _HALF = re.compile(r"^(.*[\d.])[hH]$")
 _BFLOAT = re.compile(r"^(.*[\d.])(?:bf|BF)$")
@@ -62,12 +70,15 @@ def rewrite(preprocessed: Preprocessed, options: CompileOptions) -> Translation:
     rewrite_constructors(source, edits)
     rewrite_function_parameters(source, edits)
     qualify_array_parameters(source, edits)
+    rewrite_lengths(source, edits)
     field_names = declare_fields(source, edits)
     link_functions(source, edits)
     check_pointers(source, complaints)
     check_restrictions(source, options, complaints)
     _rewrite_words(source, found, edits, complaints)
     _remove_attributes(source, edits)
+    edits.insert(0, INTERNAL)
+    edits.insert(len(preprocessed.text), INTERNAL_END)
     return Translation(
         edits.apply(),
         tuple(entries),
@@ -129,6 +140,7 @@ def _instantiate(
         instantiation.start,
         instantiation.max_threads
         or (limit_call(instantiation.expression) if kernel.max_threads else None),
+        instantiation.parameters,
     )
 
 
@@ -138,11 +150,22 @@ def _kernel_named(instantiation: Instantiation, found: Found) -> Kernel | None:
     wanted = instantiation.name.removeprefix("::")
     for depth in range(len(around), -1, -1):
         qualified = "::".join((*around[:depth], wanted))
-        for kernel in found.kernels:
-            if "::".join((*kernel.namespaces, kernel.name)) == qualified:
-                return kernel
+        kernels = [k for k in found.kernels if "::".join((*k.namespaces, k.name)) == qualified]
+        if kernels:
+            return _overload(kernels, instantiation)
     last = wanted.rsplit("::", 1)[-1]
     return next((kernel for kernel in found.kernels if kernel.name == last), None)
+
+
+def _overload(kernels: list[Kernel], instantiation: Instantiation) -> Kernel:
+    """The one of several templates with the parameters that the instantiation lists."""
+    listed = instantiation.parameters
+    if listed is not None:
+        names = [text.split()[-1] if text else "" for text in listed]
+        fitting = [kernel for kernel in kernels if len(kernel.parameters) == len(listed)]
+        same = [k for k in fitting if [p.name for p in k.parameters] == names]
+        kernels = same or fitting or kernels
+    return kernels[0]
 
 
 def _check_names(entries: list[Entry], complaints: Complaints) -> None:
@@ -167,9 +190,10 @@ def _rewrite_words(source: Source, found: Found, edits: Edits, complaints: Compl
 
 
 def _rewrite_number(token: Token, edits: Edits) -> None:
-    if found := _BFLOAT.match(token.text):
+    is_hex = token.text[:2] in ("0x", "0X")  # whose digits may end in what is a suffix elsewhere
+    if not is_hex and (found := _BFLOAT.match(token.text)):
         edits.replace(token.start, token.end, f"((__bf16){found[1]}f)")
-    elif token.text[:2] not in ("0x", "0X") and (found := _HALF.match(token.text)):
+    elif not is_hex and (found := _HALF.match(token.text)):
         # C++ wants a point or an exponent in front of the suffix.
         digits = found[1] if re.search(r"[.eE]", found[1]) else found[1] + ".0"
         edits.replace(token.start, token.end, digits + "h")

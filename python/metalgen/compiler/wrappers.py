@@ -10,10 +10,17 @@ from metalgen.compiler.kernels import Kernel
 from metalgen.compiler.scopes import Source
 
 KERNEL_SYMBOL = "__metalgen_kernel_"
+SIGNATURE_SYMBOL = "__metalgen_signature_"
 TYPE_SYMBOL = "__metalgen_type_"
 FIELDS_SYMBOL = "__metalgen_fields_"
 LAYOUT_SYMBOL = "__metalgen_layout_"
 LIMIT_PREFIX = "__metalgen_limit_"
+# Around everything but the wrappers. Most sources define more functions than kernels call; internal,
+# the others are dropped at once, and not optimised each with all that it calls inlined.
+INTERNAL = (
+    ' _Pragma("clang attribute push(__attribute__((internal_linkage)), apply_to = function)") '
+)
+INTERNAL_END = ' _Pragma("clang attribute pop") '
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +33,18 @@ class Entry:
     expression: str
     start: int  # offset in the preprocessed text that errors are shown at
     max_threads: str | None
+    parameters: tuple[str, ...] | None = None  # of an instantiation that lists them
 
     @property
     def key(self) -> str:
         """What the names of its description end in."""
         return str(self.number)
+
+    @property
+    def function(self) -> str:
+        """The type of the function; by its parameters where they are listed, for overloads."""
+        listed = self.parameters is not None
+        return f"{SIGNATURE_SYMBOL}{self.number}" if listed else f"decltype({self.expression})"
 
 
 def wrapper(entry: Entry) -> str:
@@ -40,12 +54,15 @@ def wrapper(entry: Entry) -> str:
     are expressions, then the limit on threads (0 for none).
     """
     count = range(len(entry.kernel.parameters))
-    function = f"decltype({entry.expression})"
+    function, called, listed = entry.function, entry.expression, ""
+    if entry.parameters is not None:
+        listed = f" typedef void {function}({', '.join(entry.parameters)});"
+        called = f"static_cast<{function}*>({entry.expression})"
     declared = ", ".join(f"::__metalgen::native_type<{i}, {function}> a{i}" for i in count)
     passed = ", ".join(f"::__metalgen::pass<{i}, {function}>(a{i})" for i in count)
     return (
-        f' extern "C" void {KERNEL_SYMBOL}{entry.number}({declared})'
-        f" {{ {entry.expression}({passed}); }}"
+        f'{listed} {INTERNAL_END}extern "C" void {KERNEL_SYMBOL}{entry.number}({declared})'
+        f" {{ {called}({passed}); }}{INTERNAL}"
         f"{description(entry.key, function, entry.kernel.parameters, entry.max_threads or '0')}"
     )
 
