@@ -15,7 +15,7 @@ TYPE_SYMBOL = "__metalgen_type_"
 FIELDS_SYMBOL = "__metalgen_fields_"
 LAYOUT_SYMBOL = "__metalgen_layout_"
 LIMIT_PREFIX = "__metalgen_limit_"
-# Around everything but the wrappers. Most sources define more functions than kernels call; internal,
+# Around everything but the wrappers. Sources define more functions than kernels call. Internal,
 # the others are dropped at once, and not optimised each with all that it calls inlined.
 INTERNAL = (
     ' _Pragma("clang attribute push(__attribute__((internal_linkage)), apply_to = function)") '
