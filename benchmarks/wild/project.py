@@ -9,7 +9,7 @@ from typing import Literal
 
 from metalgen.compiler import CompileOptions
 
-Kind = Literal["pypi", "pypi-source", "debian-source", "npm"]
+Kind = Literal["pypi", "pypi-macos", "pypi-source", "debian-source", "npm"]
 
 
 @dataclass(frozen=True, slots=True)
