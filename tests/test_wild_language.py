@@ -348,7 +348,9 @@ def test_members_of_a_struct_that_only_a_typedef_names_are_described():
           sizes inner;
           float scale;
         } arguments;
-        kernel void f(constant arguments& a, device float* out) { out[0] = a.scale * a.inner.rows * a.dm.x; }
+        kernel void f(constant arguments& a, device float* out) {
+          out[0] = a.scale * a.inner.rows * a.dm.x;
+        }
     """).f
     (inner, scale) = kernel.info.arguments[0].fields
     assert [(field.name, field.offset) for field in inner.fields] == [
@@ -357,3 +359,35 @@ def test_members_of_a_struct_that_only_a_typedef_names_are_described():
         ("h", 24),
     ]
     assert (scale.name, scale.offset, scale.type_name) == ("scale", 40, "float")
+
+
+def test_templates_of_kernels_may_share_a_name_with_each_other_and_with_a_function_of_metal():
+    kernels = library("""
+        template <typename T, typename U>
+        kernel void cross(constant T* a, device T* out) {
+          U r = cross(U{a[0], a[1], a[2]}, U{a[3], a[4], a[5]});
+          for (int i = 0; i < 3; ++i) out[i] = r[i];
+        }
+        template [[host_name("cross_float")]] kernel void cross<float, float3>(
+            constant float* a [[buffer(0)]], device float* out [[buffer(1)]]);
+        template <typename T>
+        kernel void fall(device T* x [[buffer(0)]], constant T& rate [[buffer(1)]],
+                          uint i [[thread_position_in_grid]]) { x[i] *= rate; }
+        template <typename T>
+        kernel void fall(device T* x [[buffer(0)]], constant T& rate [[buffer(1)]],
+                          constant T& floor [[buffer(3)]],
+                          uint i [[thread_position_in_grid]]) { x[i] = max(x[i] * rate, floor); }
+        template [[host_name("fall_to")]] kernel void fall<float>(
+            device float* x [[buffer(0)]], constant float& rate [[buffer(1)]],
+            constant float& floor [[buffer(3)]], uint i [[thread_position_in_grid]]);
+        template [[host_name("fall")]] kernel void fall<float>(
+            device float* x [[buffer(0)]], constant float& rate [[buffer(1)]],
+            uint i [[thread_position_in_grid]]);
+    """)
+    out, x = torch.zeros(3), torch.tensor([1.0, 4.0])
+    kernels.cross_float(torch.tensor([1.0, 0, 0, 0, 1, 0]), out, threads=1)
+    assert out.tolist() == [0, 0, 1]
+    kernels.fall(x, 0.5)
+    kernels.fall_to(x, 0.5, 0.75)
+    assert x.tolist() == [0.75, 1]
+    assert [argument.index for argument in kernels.fall_to.info.arguments] == [0, 1, 3, None]

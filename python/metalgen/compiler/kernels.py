@@ -16,6 +16,7 @@ from metalgen.compiler.attributes import (
 )
 from metalgen.compiler.bindings import Parameter, choose_indices, read_binding
 from metalgen.compiler.complaints import Complaints
+from metalgen.compiler.foreign import RENAMED_SUFFIX, is_foreign
 from metalgen.compiler.scopes import Scope, Source
 from metalgen.compiler.tokens import match_angle, split_at_commas
 
@@ -40,7 +41,11 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Instantiation:
-    """`template [[host_name("x")]] [[kernel]] decltype(f<A>) f<A>;`, tokens first to last."""
+    """`template [[host_name("x")]] [[kernel]] decltype(f<A>) f<A>;`, tokens first to last.
+
+    `parameters` are those of the other form, `... void f<A>(device float* x);`, which tells apart
+    templates of one name.
+    """
 
     expression: str
     name: str
@@ -50,6 +55,7 @@ class Instantiation:
     first: int
     last: int
     scope: Scope | None
+    parameters: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +306,11 @@ def _read_instantiation(source: Source, head: _Head, complaints: Complaints) -> 
         last = source.pairs.get(last, last) + 1
     expression = source.slice(head.name_first, head.name_last)
     close_attributes: tuple[Attribute, ...] = ()
+    parameters = None
     if head.opener is not None and head.opener in source.pairs:
-        _, close_attributes = _behind_parameters(source, source.pairs[head.opener] + 1)
+        close = source.pairs[head.opener]
+        _, close_attributes = _behind_parameters(source, close + 1)
+        parameters = _parameter_texts(source, head.opener, close)
     host_name, max_threads = _function_attributes(
         source, head.attributes + close_attributes, complaints
     )
@@ -314,4 +323,19 @@ def _read_instantiation(source: Source, head: _Head, complaints: Complaints) -> 
         first=head.first,
         last=min(last + 1, len(tokens)),
         scope=source.scopes[head.name_first],
+        parameters=parameters,
     )
+
+
+def _parameter_texts(source: Source, opener: int, close: int) -> tuple[str, ...]:
+    """Each parameter without its attributes."""
+    texts: list[str] = []
+    for first, last in split_at_commas(source.tokens, opener + 1, close, source.pairs):
+        hidden = {
+            at
+            for group in groups(source.tokens, first, last, source.pairs)
+            for at in range(group.first, group.last)
+        }
+        words = (source.tokens[at].text for at in range(first, last) if at not in hidden)
+        texts.append(" ".join(f"{w}{RENAMED_SUFFIX}" if is_foreign(w) else w for w in words))
+    return tuple(texts)
