@@ -49,6 +49,8 @@ def metadata_text(
 
 def quoted(text: str) -> str:
     """`text` as LLVM assembly quotes strings: anything but plain ASCII as two hex digits."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     plain = (
         chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:02X}"
         for byte in text.encode()

@@ -36,7 +36,7 @@ DATA_LAYOUT = (
 )
 
 _LINKAGE = re.compile(r"^define (?:(?:linkonce_odr|weak_odr|linkonce|weak|internal|hidden) )*")
-_NOISE = re.compile(r" (?:dso_local|spir_func|spir_kernel|comdat(?:\(\$[^)]*\))?)\b|, comdat\b")
+_COMDAT = re.compile(r" comdat(?:\(\$[^)]*\))?\b|, comdat\b")
 _PROGRAM_SCOPE = re.compile(r"^@\S+ = (?:local_unnamed_addr )?addrspace\(2\) (?!externally)")
 # Other intrinsics on generic pointers keep the suffix of what they were.
 _OLD_SUFFIX = re.compile(r"(@llvm\.[\w.]*?)\.p4\b")
@@ -71,7 +71,9 @@ def emit_functions(
 
 def _plain(ir: str) -> str:
     """Without what AIR has no use for."""
-    return _KERNEL_ARGUMENT_METADATA.sub("", _NOISE.sub("", ir))
+    for word in (" dso_local ", " spir_func ", " spir_kernel "):
+        ir = ir.replace(word, " ")
+    return _KERNEL_ARGUMENT_METADATA.sub("", _COMDAT.sub("", ir) if "comdat" in ir else ir)
 
 
 def _module_text(

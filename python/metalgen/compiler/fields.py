@@ -7,6 +7,7 @@ the class's number, by which the names are found again.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 
@@ -183,7 +184,8 @@ def _resource(at: int, name: str, type_text: str, count: int) -> Argument | None
     )
 
 
-def _template(text: str) -> tuple[str, list[str]]:
+@functools.lru_cache(maxsize=1024)
+def _template(text: str) -> tuple[str, tuple[str, ...]]:
     """`name<a, b<c, d>>` as its name and its arguments."""
     name, _, rest = _SUFFIX.sub(r"\1", text).partition("<")
     parts = [""]
@@ -194,4 +196,4 @@ def _template(text: str) -> tuple[str, list[str]]:
             parts.append("")
         else:
             parts[-1] += character
-    return name.strip(), [part.strip() for part in parts if part.strip()]
+    return name.strip(), tuple(part.strip() for part in parts if part.strip())

@@ -162,6 +162,7 @@ def _initializer(name: str, type_text: str, *, linkage: str) -> Entity:
 def _renamed(text: str, names: dict[str, str]) -> str:
     if CONSTANT_SYMBOL not in text:
         return text
-    # Devices look for the plain form of this call.
-    text = _IS_DEFINED.sub("call i1 @air.is_function_constant_defined(ptr addrspace(2) @", text)
+    if "@air.is_function_constant_defined" in text:
+        # Devices look for the plain form of this call.
+        text = _IS_DEFINED.sub("call i1 @air.is_function_constant_defined(ptr addrspace(2) @", text)
     return _SYMBOL.sub(lambda found: f"@{names[found[0]]}", text)

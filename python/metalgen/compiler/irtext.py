@@ -36,7 +36,8 @@ class Entity:
 
     def uses(self) -> set[str]:
         """Names of the entities it mentions."""
-        return set(SYMBOL.findall(_STRINGS.sub("", self.text))) - {self.name}
+        text = _STRINGS.sub("", self.text) if 'c"' in self.text else self.text
+        return set(SYMBOL.findall(text)) - {self.name}
 
 
 @dataclass(frozen=True)

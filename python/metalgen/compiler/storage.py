@@ -30,6 +30,8 @@ def replace_storage(entities: list[Entity]) -> list[Entity]:
 
     replaced = [
         Entity(entity.name, _CALL.sub(reference, entity.text))
+        if "threadgroup_storage" in entity.text
+        else entity
         for entity in entities
         if "threadgroup_storage" not in entity.name
     ]
