@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from metalgen.compiler.braces import drop_parentheses
 from metalgen.compiler.casts import widen_casts
 from metalgen.compiler.choices import load_choices
 from metalgen.compiler.compounds import expand_compounds
@@ -17,6 +18,7 @@ from metalgen.compiler.objects import place_objects_in_thread
 from metalgen.compiler.scopes import Source, read_source
 from metalgen.compiler.swizzles import compose_swizzles
 from metalgen.compiler.tokens import match_angle, tokenize
+from metalgen.compiler.volatility import drop_volatile
 
 _PLACE = re.compile(r"^<stdin>:(\d+):(\d+): ")
 
@@ -93,6 +95,10 @@ def _is_const_reference(source: Source, word: int) -> bool:
 
 REPAIRS = (
     Repair(
+        (re.compile(r": (?:error|note): .*'[^']*\bvolatile\b|not marked volatile"),),
+        lambda text, _: drop_volatile(text),
+    ),
+    Repair(
         (
             re.compile(
                 r"cannot initialize object parameter of type .* with an expression of type "
@@ -162,6 +168,11 @@ REPAIRS = (
     Repair(
         (re.compile(r"incompatible operand types \('.*__(?:global|local|constant|private).*'\)"),),
         load_choices,
+        is_local=True,
+    ),
+    Repair(
+        (re.compile(r"call to constructor of '.*' is ambiguous"),),
+        drop_parentheses,
         is_local=True,
     ),
     Repair(

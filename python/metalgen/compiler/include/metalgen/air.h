@@ -98,7 +98,7 @@ template <typename V>
 using __metal_widened_t = vec<float, __metal_length<V>>;
 template <typename... T>
 using __metal_whole_t = __metal_only<__metal_vector_t<T...>,
-                                     is_integral_v<__metal_element_t<__metal_vector_t<T...>>>>;
+                                     __metal_is_integer<__metal_element_t<__metal_vector_t<T...>>>>;
 template <typename... T>
 using __metal_number_t =
     __metal_only<__metal_vector_t<T...>,

@@ -5,7 +5,7 @@
 namespace metal {
 
 template <typename T>
-using __metal_integer_t = enable_if_t<is_integral_v<T> && !__is_same(T, bool), T>;
+using __metal_integer_t = enable_if_t<__metal_is_integer<T> && !__is_same(T, bool), T>;
 
 // One body for scalars and vectors: x, y, z are what clang's elementwise builtins take, E is the
 // element's type.
@@ -139,20 +139,20 @@ METAL_FUNC R mad24(V x, W y, X z) {
 
 // `bits` bits of x from `offset` on, the sign spread if T is signed; and y's lowest bits put there.
 template <typename T,
-          typename R = conditional_t<is_integral_v<T>, T, typename __metal_joint<T>::type>,
+          typename R = conditional_t<__metal_is_integer<T>, T, typename __metal_joint<T>::type>,
           typename = enable_if_t<!__is_void(R)>>
 METAL_FUNC R extract_bits(T x, uint offset, uint bits) {
-  typedef conditional_t<is_integral_v<T>, T, __metal_element_t<R>> E;
+  typedef conditional_t<__metal_is_integer<T>, T, __metal_element_t<R>> E;
   constexpr uint width = sizeof(E) * 8;
   if (bits == 0) return R(0);
   uint up = width - bits - offset;
   return R(R(R(x) << E(up)) >> E(up + offset));
 }
 template <typename T,
-          typename R = conditional_t<is_integral_v<T>, T, typename __metal_joint<T>::type>,
+          typename R = conditional_t<__metal_is_integer<T>, T, typename __metal_joint<T>::type>,
           typename = enable_if_t<!__is_void(R)>>
 METAL_FUNC R insert_bits(T base, __metal_identity_t<R> insert, uint offset, uint bits) {
-  typedef conditional_t<is_integral_v<T>, T, __metal_element_t<R>> E;
+  typedef conditional_t<__metal_is_integer<T>, T, __metal_element_t<R>> E;
   constexpr uint width = sizeof(E) * 8;
   if (bits == 0) return R(base);
   typedef make_unsigned_t<E> U;
