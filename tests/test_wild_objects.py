@@ -125,6 +125,32 @@ def test_structs_are_packed_where_a_pragma_says_so():
     assert out.tolist() == [9, 1.5]
 
 
+def test_an_assignment_to_the_object_is_returned_with_it():
+    source = """
+        struct Sum {
+          float total = 0, count = 0;
+          Sum operator+(const thread Sum& o) const {
+            Sum r;
+            r.total = total + o.total;
+            r.count = count + o.count;
+            return r;
+          }
+          thread Sum& operator+=(const thread Sum& o) {
+            if (o.count > 0) return *this = *this + o;
+            else return *this;
+          }
+        };
+        kernel void f(device float* o) {
+          Sum a, b, none;
+          b.total = 5, b.count = 1;
+          ((a += b) += b) += none;
+          o[0] = a.total;
+          o[1] = a.count;
+        }
+    """
+    assert run(source) == [10, 2]
+
+
 # Loops over ranges of a class of the source, which add 1 to 1, 2, 3 and sum up what they find.
 LOOPS = {
     "for (thread float& v : r) v += 1; for (auto v : r) sum += v;": 9,

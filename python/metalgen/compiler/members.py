@@ -47,10 +47,28 @@ class _Method:
 
 
 def qualify_thread_members(source: Source, edits: Edits) -> None:
-    """Say `thread` on member functions that return pointers or references into the object."""
+    """Say `thread` on member functions that return pointers or references into the object.
+
+    `return *this = x;` becomes two statements: clang's own assignments return generic references.
+    """
     for method in _methods(source):
         if method.hands_out_thread and not method.is_qualified:
             edits.insert(source.tokens[method.qualifiers_end - 1].end, " __private")
+        if method.hands_out_thread and method.body_end is not None:
+            _split_returns(source, method.qualifiers_end, method.body_end, edits)
+
+
+def _split_returns(source: Source, first: int, last: int, edits: Edits) -> None:
+    tokens = source.tokens
+    for at in range(first, last):
+        words = [token.text for token in tokens[at : at + 4]]
+        if words != ["return", "*", "this", "="]:
+            continue
+        end = at
+        while end < last and tokens[end].text != ";":
+            end = source.pairs.get(end, end) + 1
+        edits.replace(tokens[at].start, tokens[at].end, "{")
+        edits.insert(tokens[end].end, " return *this; }")
 
 
 def add_constant_members(text: str) -> Edits:

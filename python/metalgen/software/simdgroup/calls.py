@@ -21,6 +21,7 @@ from metalgen.software.simdgroup.operations import (
     scalar_name,
 )
 from metalgen.software.simdgroup.private import PrivateLayout
+from metalgen.software.simdgroup.reductions import lower_reduction
 from metalgen.software.simdgroup.values import WIDTH, Held, Mask, Same, Wide, wide_type
 
 _LARGEST_BLOCK = 4096  # bytes of a memcpy or memset that is unrolled
@@ -50,6 +51,8 @@ class Calls:
             return lower_matrix(self.lanes, call, operands, mask, self.in_turn)
         if name.startswith(("air.dot.", "air.fast_dot.")):
             return self._dot(call, operands)
+        if name.startswith("llvm.vector.reduce."):
+            return lower_reduction(self.lanes, call, operands)
         return self._by_component(call, operands, mask)
 
     def _by_component(self, call: Instruction, operands: list[Held], mask: Mask) -> Held | None:
