@@ -17,12 +17,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from wild.fetch import folder
-from wild.project import Source
-from wild.projects.hashcat import PROJECT
 
 from metalgen.compiler import compile_source
 from metalgen.library import Library, load_metallib
+from wild.fetch import folder
+from wild.project import Source
+from wild.projects.hashcat import PROJECT
 
 _PASSWORDS = [f"{'x' * (n % 40)}{n}".encode() for n in range(64)]
 _PLAIN = "<QQIIIII4x"
