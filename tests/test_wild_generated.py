@@ -113,3 +113,14 @@ def test_lanes_beyond_a_small_threadgroup_are_read_as_zero(strands):
     library.sums(out, torch.full((8,), 5, dtype=torch.int64), threads=5, group_size=5)
     # The shuffle down gives lanes past the 31st their own value; none of them exists here.
     assert out.tolist() == [25, 25, 0]
+
+
+def test_a_source_may_begin_with_pragmas():
+    source = """#pragma clang diagnostic ignored "-Wunused-function"
+#pragma METAL fp math_mode(safe)
+#include <metal_stdlib>
+kernel void f(device float* x) { x[0] = 1; }
+#pragma METAL fp math_mode(fast)"""
+    x = torch.zeros(1)
+    metalgen.compile_shader(source).f(x, threads=1)
+    assert x.item() == 1

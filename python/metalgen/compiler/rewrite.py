@@ -59,8 +59,10 @@ def rewrite(preprocessed: Preprocessed, options: CompileOptions) -> Translation:
     source = read_source(preprocessed.text, tokenize(preprocessed.text))
     edits = Edits(preprocessed.text)
     complaints = Complaints()
-    if opening := strictness(preprocessed.text).opening(options.math):
-        edits.insert(0, opening)
+    start = _first_word(source)
+    opening = strictness(preprocessed.text).opening(options.math)
+    if opening and not strictness(preprocessed.text[:start]).opening(options.math):
+        edits.insert(start, opening)
     found = find_kernels(source, complaints)
     entries = _add_wrappers(source, found, edits, complaints)
     variables = rewrite_globals(source, options, edits, complaints)
@@ -77,7 +79,7 @@ def rewrite(preprocessed: Preprocessed, options: CompileOptions) -> Translation:
     check_restrictions(source, options, complaints)
     _rewrite_words(source, found, edits, complaints)
     _remove_attributes(source, edits)
-    edits.insert(0, INTERNAL)
+    edits.insert(start, INTERNAL)
     edits.insert(len(preprocessed.text), INTERNAL_END)
     return Translation(
         edits.apply(),
@@ -87,6 +89,12 @@ def rewrite(preprocessed: Preprocessed, options: CompileOptions) -> Translation:
         field_names,
         tuple(complaints.found),
     )
+
+
+def _first_word(source: Source) -> int:
+    """Where the source begins but for pragmas, whose lines take nothing more."""
+    starts = (token.start for token in source.tokens if token.kind != "pragma")
+    return next(starts, len(source.text))
 
 
 def _add_wrappers(
