@@ -23,7 +23,7 @@ _ORDER_ONLY = (RECONVERGE, "air.simdgroup.barrier")
 
 def is_meeting(instruction: Instruction) -> bool:
     """Whether threads meet in this instruction."""
-    return is_meeting_name(instruction.callee_name)
+    return instruction.callee is not None and is_meeting_name(instruction.callee_name)
 
 
 def is_meeting_name(name: str) -> bool:

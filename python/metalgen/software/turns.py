@@ -28,7 +28,7 @@ _COPIES = ("llvm.memcpy.", "llvm.memmove.")
 
 
 def _is_barrier(instruction: Instruction) -> bool:
-    return instruction.callee_name == "air.wg.barrier"
+    return instruction.callee is not None and instruction.callee_name == "air.wg.barrier"
 
 
 def add_turns(module: Module, function: Function, signature: Sequence[Parameter]) -> None:

@@ -80,8 +80,10 @@ class Operand:
     attributes: str = ""  # of a call's argument
 
     def __str__(self) -> str:
-        middle = f" {self.attributes}" if self.attributes else ""
-        return f"{self.type}{middle} {self.value}"
+        # `!s` spares the look-up of __format__: most of a kernel's text are operands.
+        if self.attributes:
+            return f"{self.type!s} {self.attributes} {self.value!s}"
+        return f"{self.type!s} {self.value!s}"
 
 
 @dataclass(slots=True)
