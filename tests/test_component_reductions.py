@@ -51,8 +51,7 @@ def run(dtype, body, declared, strands):
     return out
 
 
-@pytest.mark.parametrize("meets", [True, False])
-@pytest.mark.parametrize("strands", ["simdgroup", "thread"])
+@pytest.mark.parametrize(("strands", "meets"), [("simdgroup", True), ("thread", False)])
 @pytest.mark.parametrize("name", INTEGERS)
 def test_integers(name, strands, meets):
     reduce = f"i32 @llvm.vector.reduce.{name}.v4i32(<4 x i32>"
@@ -61,8 +60,7 @@ def test_integers(name, strands, meets):
     assert found.tolist() == INTEGERS[name].reduce(components(np.int32)).tolist()
 
 
-@pytest.mark.parametrize("meets", [True, False])
-@pytest.mark.parametrize("strands", ["simdgroup", "thread"])
+@pytest.mark.parametrize(("strands", "meets"), [("simdgroup", True), ("thread", False)])
 @pytest.mark.parametrize("name", FLOATS)
 def test_floats(name, strands, meets):
     start, declared = ("float 0.5, ", "float, ") if name in ("fadd", "fmul") else ("", "")
