@@ -1,7 +1,7 @@
 """PyTorch's MPS backend, as Debian has its sources: files that the build compiles, and strings.
 
-The build compiles the files with -fno-fast-math for Metal 3.0 and, with bfloat, 3.1. The strings
-stand in Objective-C++; the host puts element types into some, and how a value is converted.
+The build compiles the files with -fno-fast-math for Metal 3.0 and, with bfloat, 3.1; the host the
+strings in Objective-C++ alike, after putting element types into some and how a value is converted.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from metalgen.compiler import CompileOptions
+from metalgen.compiler.options import CompileOptions, Standard
 from wild.project import Package, Project, Source
 
-_STANDARDS = ("metal3.0", "metal3.1")
+_STANDARDS: tuple[Standard, ...] = ("metal3.0", "metal3.1")
 _STRING = re.compile(r'R"(METAL\w*)\((.*?)\)\1"', re.DOTALL)
 _HOLE = re.compile(r"\{(\d)\}")
 _TYPES = [("float", "float"), ("half", "half"), ("bfloat", "bfloat"), ("float", "int")]
@@ -36,14 +36,19 @@ def _sources(root: Path) -> Iterator[Source]:
     mps = aten / "ATen/native/mps"
     for path in sorted((mps / "kernels").glob("*.metal")):
         for standard in _STANDARDS:
-            options = CompileOptions(math="safe", standard=standard)
-            yield Source(f"{path.stem} {standard}", path.read_text(), (aten,), options=options)
+            name = f"{path.stem} {standard}"
+            yield Source(name, path.read_text(), (aten,), options=_options(standard))
     strings = (*mps.glob("*.h"), *mps.glob("operations/*.mm"), *(aten / "ATen/mps").glob("*.h"))
     for path in sorted(strings):
         for at, found in enumerate(_STRING.finditer(path.read_text())):
             for values in _FILLED.get(path.stem, [()]):
                 name = " ".join((path.stem, str(at), *values))
-                yield Source(name, _formatted(found[2], values) if values else found[2])
+                text = _formatted(found[2], values) if values else found[2]
+                yield Source(name, text, options=_options(_STANDARDS[-1]))
+
+
+def _options(standard: Standard) -> CompileOptions:
+    return CompileOptions(math="safe", standard=standard)
 
 
 def _formatted(text: str, values: tuple[str, ...]) -> str:
