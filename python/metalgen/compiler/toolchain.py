@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,8 +17,10 @@ from pathlib import Path
 
 from metalgen.errors import CompileError, ToolchainError
 
-TIME_LIMIT = 60.0  # seconds, of sources that nobody vouches for
+# Seconds of the processor's time, or on the clock where that cannot be limited.
+TIME_LIMIT = 60.0  # of sources that nobody vouches for
 LONG_TIME_LIMIT = 600.0  # libraries of kernels may have hundreds in one source
+_CLOCK_FACTOR = 10  # how much longer it may take on the clock, where a busy machine delays it
 MEMORY_LIMIT = 4 << 30  # bytes
 OUTPUT_LIMIT = 512 << 20  # bytes
 
@@ -82,8 +86,9 @@ def _run(
                 stderr=errors_file,
                 cwd=inside,
             ) as process:
-                _limit(process.pid)
-                is_late = _feed(process, source, time_limit)
+                counts_time = _limit(process.pid, time_limit)
+                on_clock = time_limit * (_CLOCK_FACTOR if counts_time else 1)
+                is_late = _feed(process, source, on_clock) or _ran_too_long(process.returncode)
         except OSError as error:
             raise ToolchainError(f"cannot run {command[0]}: {error.strerror}") from error
     if is_late:
@@ -117,15 +122,28 @@ def _feed(process: subprocess.Popen[bytes], source: bytes, time_limit: float) ->
     return late.is_set()
 
 
-def _limit(process: int) -> None:
-    """Bound the memory and the output of a process, where the system can."""
+def _ran_too_long(returncode: int) -> bool:
+    """Whether the system ended a process for the processor's time it took."""
+    return sys.platform == "linux" and returncode == -signal.SIGXCPU
+
+
+def _limit(process: int, time_limit: float) -> bool:
+    """Bound what a process takes, where the system can; whether its time is bounded, too."""
     if sys.platform != "linux":
-        return
+        return False
     import resource
 
+    seconds = math.ceil(time_limit)
+    limits = {
+        resource.RLIMIT_AS: MEMORY_LIMIT,
+        resource.RLIMIT_FSIZE: OUTPUT_LIMIT,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: seconds,
+    }
     with contextlib.suppress(OSError):  # it may have ended already
-        resource.prlimit(process, resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-        resource.prlimit(process, resource.RLIMIT_FSIZE, (OUTPUT_LIMIT, OUTPUT_LIMIT))
+        for what, limit in limits.items():
+            resource.prlimit(process, what, (limit, limit + (what == resource.RLIMIT_CPU)))
+    return True
 
 
 def _last_line(text: str) -> str:
