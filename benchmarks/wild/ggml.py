@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -27,18 +27,24 @@ _FORMATS = {
 
 @dataclass(frozen=True)
 class Kernels:
-    """The kernels of ggml's sources, each compiled when one of its kernels is first asked for."""
+    """The kernels of ggml's sources, each compiled when one of its kernels is first asked for.
+
+    Or those of one library that has them all.
+    """
 
     sources: Mapping[str, Source]
-    libraries: dict[str, Library]
+    whole: Library | None = None
+    libraries: dict[str, Library] = field(default_factory=dict)
 
     @classmethod
     def of(cls, sources: Sequence[Source]) -> Kernels:
         """Those of `sources`."""
-        return cls({Path(source.name).stem: source for source in sources}, {})
+        return cls({Path(source.name).stem: source for source in sources})
 
     def library(self, stem: str) -> Library:
         """The kernels of `stem`.metal."""
+        if self.whole is not None:
+            return self.whole
         if stem not in self.libraries:
             source = self.sources[stem]
             metallib = compile_source(
@@ -82,15 +88,17 @@ def arguments(info: KernelInfo, values: Mapping[str, Value]) -> bytes:
     """The struct that is the kernel's first argument."""
     described = info.arguments[0]
     packed = bytearray(described.type_size)
-    for field in described.fields:
-        _put(packed, field, values.get(field.name, 0))
+    for member in described.fields:
+        _put(packed, member, values.get(member.name, 0))
     return bytes(packed)
 
 
-def _put(packed: bytearray, field: Field, value: Value) -> None:
+def _put(packed: bytearray, member: Field, value: Value) -> None:
     """`value` in every element of a member."""
-    count = max(field.count, 1)
-    struct.pack_into(f"<{count}{_FORMATS[field.type_name]}", packed, field.offset, *[value] * count)
+    count = max(member.count, 1)
+    struct.pack_into(
+        f"<{count}{_FORMATS[member.type_name]}", packed, member.offset, *[value] * count
+    )
 
 
 def as_bytes(info: KernelInfo, index: int, tensor: torch.Tensor) -> torch.Tensor:

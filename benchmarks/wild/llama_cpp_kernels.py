@@ -1,14 +1,16 @@
 """Run llama.cpp's kernels on the software device and hold them against gguf and PyTorch.
 
-    python benchmarks/wild/llama_cpp_kernels.py FOLDER
+    python benchmarks/wild/llama_cpp_kernels.py FOLDER [--apple]
 
-FOLDER is that of wild_sources.py. Weights are random blocks of every quantised type, which PyPI's
-gguf package turns into numbers in NumPy; sizes fill no tile. Errors are relative to the largest
-number of the result.
+FOLDER is that of wild_sources.py. With --apple the kernels are those that Apple's compiler made,
+as npm's llama.rn carried them for a while. Weights are random blocks of every quantised type, which
+PyPI's gguf package turns into numbers in NumPy; sizes fill no tile. Errors are relative to the
+largest number of the result.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import math
 import re
@@ -22,6 +24,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from metalgen.library import load_metallib
 from wild.blocks import FLOATS, Weights, random_weights
 from wild.fetch import folder
 from wild.ggml import Kernels, sizes
@@ -31,6 +34,7 @@ from wild.projects.llama_cpp import PROJECT
 Result = tuple[str, torch.Tensor, torch.Tensor, float]  # what, found, expected, error allowed
 
 _GGUF = Project("llama.cpp", (Package("pypi", "gguf", "0.19.0"),), PROJECT.sources)
+_APPLES = Project("llama.rn 0.8.3", (Package("npm", "llama.rn", "0.8.3"),), PROJECT.sources)
 _GEOMETRY = re.compile(r"#define (N_(?:R0|SG)_\w+) (\d+)")
 # Those that read their code books from threadgroup memory fill at most 512 entries of 8 bytes.
 _BOOKS = 512 * 8 + 128
@@ -225,15 +229,29 @@ def _rotated(kernels: Kernels) -> Result:
     return "rope", found, expected, 1e-5
 
 
+def ours(root: Path) -> tuple[Kernels, Path]:
+    """llama.cpp's sources, compiled here, and where their host's files are."""
+    unpacked = folder(PROJECT, root)
+    return Kernels.of(list(PROJECT.sources(unpacked))), unpacked
+
+
+def apples(root: Path) -> tuple[Kernels, Path]:
+    """What Apple's compiler made of an earlier version, and where its host's files are."""
+    unpacked = folder(_APPLES, root) / "llama.rn/cpp/ggml-metal"
+    return Kernels({}, load_metallib(unpacked / "ggml-llama.metallib")), unpacked
+
+
 def main() -> int:
     """Print each comparison; 1 if one is off."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--apple", action="store_true")
+    given = parser.parse_args()
     torch.manual_seed(0)
-    root = Path(sys.argv[1])
-    sys.path.insert(0, str(folder(_GGUF, root) / "gguf"))
+    sys.path.insert(0, str(folder(_GGUF, given.folder) / "gguf"))
     importlib.invalidate_caches()
-    unpacked = folder(PROJECT, root)
-    kernels = Kernels.of(list(PROJECT.sources(unpacked)))
-    header = next(unpacked.rglob("ggml-metal-impl.h")).read_text()
+    kernels, host = (apples if given.apple else ours)(given.folder)
+    header = next(host.rglob("ggml-metal-impl.h")).read_text()
     geometry = {name: int(value) for name, value in _GEOMETRY.findall(header)}
     wrong = 0
     for results in (rows(kernels), attention(kernels), products(kernels, geometry)):
