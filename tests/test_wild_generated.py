@@ -124,3 +124,26 @@ kernel void f(device float* x) { x[0] = 1; }
     x = torch.zeros(1)
     metalgen.compile_shader(source).f(x, threads=1)
     assert x.item() == 1
+
+
+SPECIALISED = (
+    PREAMBLE
+    + """
+constant int a_given [[function_constant(1)]];
+constant int a = is_function_constant_defined(a_given) ? a_given : 11;
+constant uint b = (uint(a) + 3u);
+constant uint3 sizes = uint3(b, a, 2u);
+constant float2 scales = float2(a, b) * 0.5f;
+kernel void f(device float* x) {
+  x[0] = sizes.x; x[1] = sizes.y; x[2] = sizes.z; x[3] = scales.y;
+}"""
+)
+
+
+@pytest.mark.parametrize(
+    ("constants", "expected"), [({}, [14, 11, 2, 7]), ({1: 2}, [5, 2, 2, 2.5])]
+)
+def test_vectors_are_computed_from_function_constants(constants, expected):
+    x = torch.zeros(4)
+    metalgen.compile_shader(SPECIALISED).f(x, threads=1, constants=constants)
+    assert x.tolist() == expected

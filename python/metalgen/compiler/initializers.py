@@ -18,6 +18,17 @@ from metalgen.compiler.irtext import Entity, ModuleText
 from metalgen.compiler.words import metal_types
 
 _STORE = re.compile(r"^  store .*, ptr addrspace\(2\) (@[-\w.$]+|@\"[^\"]*\").*$", re.MULTILINE)
+# Constructors that serve every address space store through a generic pointer.
+_CAST_STORE = re.compile(
+    r"^(  store .*, )ptr(?: addrspace\(4\))? addrspacecast "
+    r"\(ptr addrspace\(2\) (@[-\w.$]+|@\"[^\"]*\") to ptr(?: addrspace\(4\))?\)",
+    re.MULTILINE,
+)
+# clang stores three components as four; LLVM evaluates initialisers whose stores fit alone.
+_WIDENED = re.compile(
+    r"^  (%\S+) = shufflevector (<3 x \S+>) (%\S+), [^%\n]*<i32 0, i32 1, i32 2, i32 \w+>$",
+    re.MULTILINE,
+)
 _INVARIANT = re.compile(r"^.*@llvm\.invariant\.start.*\n", re.MULTILINE)
 _EXTERNAL = re.compile(r"= external .*?(?:constant|global) ([^,]+)")
 _IS_DEFINED = re.compile(
@@ -76,7 +87,7 @@ def keep_initializers(module: ModuleText, entities: list[Entity]) -> list[Entity
     needed = {entity.name for entity in entities}
     added: list[Entity] = []
     for name in sorted(constructors.uses()):
-        function = module.entities[name]
+        function = Entity(name, _plain_stores(module.entities[name].text))
         if needed & _stored(function):
             added.append(_only_stores_to(module, function, needed))
     if not added:
@@ -88,6 +99,15 @@ def keep_initializers(module: ModuleText, entities: list[Entity]) -> list[Entity
     )
     text = f"{_CONSTRUCTORS} = appending global [{len(added)} x {{ i32, ptr, ptr }}] [{listed}]"
     return [*entities, *rest, *added, Entity(_CONSTRUCTORS, text)]
+
+
+def _plain_stores(text: str) -> str:
+    """An initialiser whose stores name their constants, and store what these hold."""
+    text = _CAST_STORE.sub(r"\1ptr addrspace(2) \2", text)
+    for widened, type_, value in _WIDENED.findall(text):
+        four = type_.replace("<3", "<4")
+        text = text.replace(f"  store {four} {widened}, ", f"  store {type_} {value}, ")
+    return text
 
 
 def _stored(function: Entity) -> set[str]:
