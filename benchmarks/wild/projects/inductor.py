@@ -1,0 +1,3 @@
+"""What TorchInductor's Metal backend writes for PyTorch's operators."""
+
+from wild.generators.inductor import PROJECT as PROJECT
