@@ -269,3 +269,14 @@ def test_damaged_compiled_headers_are_done_without(tmp_path, monkeypatch):
     (precompiled,) = tmp_path.glob("compiled-*/*.pch")
     precompiled.write_bytes(precompiled.read_bytes()[:100_000])
     assert len(compile_to_air(source)) == 1
+
+
+def test_what_is_refused_by_its_name_is_told_without_what_comes_of_it():
+    source = (
+        "kernel void k(texture2d<float> image, sampler how, device float* x) {"
+        " x[0] = image.sample(how, undeclared).x; nothing_either(x); }"
+    )
+    with pytest.raises(CompileError) as caught:
+        compile_to_air("#include <metal_stdlib>\nusing namespace metal;\n" + source)
+    told = [line for line in str(caught.value).splitlines() if "error:" in line]
+    assert told and all("error: not supported: " in line for line in told)

@@ -9,7 +9,7 @@ from pathlib import Path
 from metalgen.air import Function
 from metalgen.cache import cache_directory
 from metalgen.compiler.complaints import Complaints
-from metalgen.compiler.diagnostics import Listing, failure, warning_texts
+from metalgen.compiler.diagnostics import Listing, failure, names_unsupported, warning_texts
 from metalgen.compiler.emit import emit_functions
 from metalgen.compiler.foreign import drop_coherence, rename_address_spaces
 from metalgen.compiler.headers import HeaderArguments, header_arguments, text_arguments
@@ -64,7 +64,7 @@ _GENERATION = [
     "-mllvm",
     "-inline-threshold=100000",
 ]
-_REPAIR_ROUNDS = 8
+_REPAIR_ROUNDS = 16
 # Metal's fast mode but for one thing: infinities and NaNs stay what they are. Kernels start their
 # maxima at -INFINITY in either mode, which LLVM's ninf would make undefined.
 _FAST_MATH = [
@@ -175,8 +175,10 @@ def _compile(
     translation, result = _attempt(job, preprocessed)
     waiting = list(REPAIRS)
     for _ in range(_REPAIR_ROUNDS):
+        if not result.returncode or names_unsupported(result.errors, translation.complaints):
+            break
         needed = find_repair(waiting, result.errors, translation.rewritten)
-        if not result.returncode or needed is None:
+        if needed is None:
             break
         repair, offsets = needed
         edits = repair.edit(preprocessed.text, offsets)

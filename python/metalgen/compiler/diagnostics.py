@@ -13,7 +13,7 @@ from metalgen.compiler.complaints import Complaint
 from metalgen.compiler.preprocess import Origin, Preprocessed
 from metalgen.compiler.rewrite import Translation
 from metalgen.compiler.tokens import Token, tokenize
-from metalgen.compiler.words import is_made_up, metal_message
+from metalgen.compiler.words import is_made_up, is_refusal, metal_message
 from metalgen.errors import CompileError
 
 _DIAGNOSTIC = re.compile(
@@ -66,6 +66,14 @@ class _Message:
     is_echo: bool = False
 
 
+def names_unsupported(errors: str, complaints: Iterable[Complaint]) -> bool:
+    """Whether something is refused by its name, by clang's errors or the front end's complaints."""
+    lines = (line.partition(" error: ")[2] for line in errors.splitlines())
+    return any(is_refusal(complaint.message) for complaint in complaints) or any(
+        is_refusal(metal_message(text)) for text in lines if text
+    )
+
+
 def failure(
     listing: Listing,
     preprocessed: Preprocessed | None,
@@ -84,6 +92,8 @@ def failure(
         if group[0].severity != "error":
             continue
         groups.append(_outside_of_headers(listing, group))
+    # What else is wrong may come of what is missing.
+    groups = [group for group in groups if is_refusal(group[0].text)] or groups
     groups = _without_echoes(groups)
     groups.sort(key=lambda group: _position(listing, group))
     shown = [_show(listing, message) for group in groups for message in group]

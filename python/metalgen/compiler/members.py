@@ -19,6 +19,7 @@ _SPACE_WORDS = frozenset(
     | {"__local", "__generic"}
 )
 _THREAD_WORDS = frozenset({"thread", "__private"})
+_CONSTANT_WORDS = frozenset({"constant", "__constant"})
 _NOT_METHODS = frozenset({"static", "friend", "using", "typedef", "template"})
 
 
@@ -32,6 +33,7 @@ class _Method:
     scope: Scope
     is_const: bool
     is_qualified: bool
+    is_constant: bool  # for objects in constant memory
     returns: tuple[str, ...]
 
     @property
@@ -49,9 +51,12 @@ class _Method:
 def qualify_thread_members(source: Source, edits: Edits) -> None:
     """Say `thread` on member functions that return pointers or references into the object.
 
+    Objects in constant memory are const, and so are the member functions for them.
     `return *this = x;` becomes two statements: clang's own assignments return generic references.
     """
     for method in _methods(source):
+        if method.is_constant and not method.is_const:
+            edits.insert(source.tokens[method.qualifiers_end - 1].end, " const")
         if method.hands_out_thread and not method.is_qualified:
             edits.insert(source.tokens[method.qualifiers_end - 1].end, " __private")
         if method.hands_out_thread and method.body_end is not None:
@@ -117,11 +122,26 @@ def _add_copies(source: Source, scope: Scope, edits: Edits) -> None:
         added += f" {name}(const __generic {name}&) = default;"
         added += f" {name}(const __constant {name}&) = default;"
     if not assigns:
-        for space in ("__generic", "__constant"):
-            added += f" __generic {name}& operator=(const {space} {name}&) = default;"
+        added += f" __generic {name}& operator=(const __generic {name}&) = default;"
+        if _is_in_function(scope):
+            added += f" __generic {name}& operator=(const __constant {name}&) = default;"
+        else:
+            # Defaulted, it would assign each member, for which clang finds no one way.
+            added += (
+                f" template <class S> __generic {name}& operator=(const __constant S& other)"
+                " { return *this = S(other); }"
+            )
     if added and source.is_private(scope):
         added = f" public:{added} private:"
     edits.insert(source.tokens[scope.opener].end, added)
+
+
+def _is_in_function(scope: Scope) -> bool:
+    """Whether a class is local, and so without templates."""
+    parent = scope.parent
+    while parent is not None and parent.kind != "function":
+        parent = parent.parent
+    return parent is not None
 
 
 def _typedef_name(source: Source, scope: Scope) -> str | None:
@@ -194,6 +214,7 @@ def _read_method(source: Source, opener: int, scope: Scope) -> _Method | None:
         scope=scope,
         is_const="const" in qualifiers,
         is_qualified=bool(_SPACE_WORDS & set(qualifiers)),
+        is_constant=bool(_CONSTANT_WORDS & set(qualifiers)),
         returns=returns,
     )
 

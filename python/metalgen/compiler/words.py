@@ -109,6 +109,11 @@ _METALS_WORDS = (
 )
 
 
+def is_refusal(message: str) -> bool:
+    """Whether a message refuses by its name what Metal has and metalgen has not."""
+    return message.startswith("not supported: ")
+
+
 def metal_message(text: str) -> str:
     """One of clang's messages in Metal's words."""
     text = _GUESS.sub(r"\1", text)

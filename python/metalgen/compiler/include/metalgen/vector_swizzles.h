@@ -11,10 +11,10 @@
   METAL_FUNC constexpr TYPE __get_##S() const threadgroup { return VALUE; } \
   METAL_FUNC constexpr TYPE __get_##S() const { return VALUE; }
 #define __METAL_SETTER(TYPE, S, STATEMENT)                         \
-  METAL_FUNC void __put_##S(TYPE value) thread& { STATEMENT; }     \
-  METAL_FUNC void __put_##S(TYPE value) device& { STATEMENT; }     \
-  METAL_FUNC void __put_##S(TYPE value) threadgroup& { STATEMENT; } \
-  METAL_FUNC void __put_##S(TYPE value) __generic& { STATEMENT; }
+  METAL_FUNC TYPE __put_##S(TYPE value) thread& { STATEMENT; return value; } \
+  METAL_FUNC TYPE __put_##S(TYPE value) device& { STATEMENT; return value; } \
+  METAL_FUNC TYPE __put_##S(TYPE value) threadgroup& { STATEMENT; return value; } \
+  METAL_FUNC TYPE __put_##S(TYPE value) __generic& { STATEMENT; return value; }
 
 #define __METAL_READABLE(TYPE, S, ALIAS)        \
   __declspec(property(get = __get_##S)) TYPE S; \
