@@ -34,10 +34,12 @@ _ACTIVATIONS = (
     "relu6 hardswish mish softplus elu silu leaky_relu celu selu softsign hardtanh".split()
 )
 _BINARY = ("x + y", "x * y", "x.maximum(y)", "x.minimum(y)", "x == y", "x != y", "x < y", "x >= y")
-_OF_INTEGERS = ("x - y", "x ^ y", "x & y", "x | y", "x << 2", "x >> 1")
-_OF_FLOATS = ("x - y", "x / y", "x ** 2", "x.mean()", "x.var(1)", "x.std(0)", "x.logsumexp(1)",
-              "x.cumsum(1)", "x.softmax(-1)", "x.log_softmax(-1)")  # fmt: skip
-_REDUCED = ("x.sum()", "x.sum(0)", "x.sum(1)", "x.argmax(1)", "x.argmin(0)", "x.any()", "x.all(1)")
+_OF_INTEGERS = ("x - y", "x.argmax(1)", "x.argmin(0)", "x ^ y", "x & y", "x | y", "x << 2",
+                "x >> 1")  # fmt: skip
+_OF_FLOATS = ("x - y", "x / y", "x ** 2", "x.argmax(1)", "x.argmin(0)", "x.mean()", "x.var(1)",
+              "x.std(0)", "x.logsumexp(1)", "x.cumsum(1)", "x.softmax(-1)",
+              "x.log_softmax(-1)")  # fmt: skip
+_REDUCED = ("x.sum()", "x.sum(0)", "x.sum(1)", "x.any()", "x.all(1)")
 _MOVED = ("x.reshape(33, 5)", "x.permute(1, 0)", "x.flip(0)", "x[1:4, ::2]", "x.T.contiguous()",
           "x.repeat(2, 3)", "x.triu()", "x.tril()", "x.roll(3, 1)", "x[:, [1, 3, 2]]")  # fmt: skip
 _SHAPES = ((64, 64, 64), (128, 96, 64), (33, 17, 65), (8, 8, 8), (1, 128, 256), (40, 72, 24))
