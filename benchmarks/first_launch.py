@@ -128,6 +128,8 @@ def launch_once(task: Task) -> Launched:
         c.index: c.type_name != "bool" for c in info.constants
     }
     library = Library(metallib, lambda: b"")
+    for tensor in given:
+        tensor.zero_()  # strides and offsets may lie where the last kernel wrote
     start, processor = time.perf_counter(), time.process_time()
     try:
         kernel = library.kernel(task.kernel)

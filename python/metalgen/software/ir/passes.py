@@ -96,7 +96,7 @@ def _replace_globals(function: Function, places: dict[str, Local]) -> list[Instr
                 )
         return value
 
-    for instruction in function.instructions():
+    for instruction in function.instructions() if places else ():
         instruction.operands = [_with(o, replaced(o.value)) for o in instruction.operands]
     return list(expanded.values())
 
