@@ -57,6 +57,14 @@ def random_weights(
     return Weights(kind, torch.from_numpy(raw.copy()), values.float(), size)
 
 
+def quantised(kind: str, numbers: torch.Tensor) -> tuple[torch.Tensor, int, int]:
+    """Rows of numbers as blocks of `kind`; how many numbers a block holds, in how many bytes."""
+    gguf: Any = importlib.import_module("gguf")
+    type_ = gguf.GGMLQuantizationType[kind]
+    per_block, size = gguf.GGML_QUANT_SIZES[type_]
+    return torch.from_numpy(gguf.quants.quantize(numbers.numpy(), type_)), per_block, size
+
+
 def _set_scales(
     kind: str, blocks: np.ndarray[Any, np.dtype[np.uint8]], generator: np.random.Generator
 ) -> None:

@@ -25,7 +25,7 @@ import torch
 from torch.nn import functional
 
 from metalgen.library import load_metallib
-from wild.blocks import FLOATS, Weights, random_weights
+from wild.blocks import FLOATS, Weights, quantised, random_weights
 from wild.fetch import folder
 from wild.ggml import Kernels, sizes
 from wild.project import Package, Project
@@ -36,6 +36,8 @@ Result = tuple[str, torch.Tensor, torch.Tensor, float]  # what, found, expected,
 _GGUF = Project("llama.cpp", (Package("pypi", "gguf", "0.19.0"),), PROJECT.sources)
 _APPLES = Project("llama.rn 0.8.3", (Package("npm", "llama.rn", "0.8.3"),), PROJECT.sources)
 _GEOMETRY = re.compile(r"#define (N_(?:R0|SG)_\w+) (\d+)")
+_STORED = "quantize"  # the source of what reads and writes blocks
+_WRITTEN = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1")
 # Those that read their code books from threadgroup memory fill at most 512 entries of 8 bytes.
 _BOOKS = 512 * 8 + 128
 
@@ -101,7 +103,7 @@ def _product(weights: Weights, vectors: torch.Tensor) -> dict[str, int | float]:
 def products(kernels: Kernels, geometry: dict[str, int]) -> Iterator[Result]:
     """Every type of weights, as vectors and as matrices."""
     generator = np.random.default_rng(0)
-    for kind in (*FLOATS, *(name[5:] for name in geometry if name.startswith("N_SG_"))):
+    for kind in (*FLOATS, *_kinds(geometry)):
         for columns in (512, 768):
             weights = random_weights(kind, 37, columns, generator)
             if weights is None:  # newer than the package
@@ -114,6 +116,36 @@ def products(kernels: Kernels, geometry: dict[str, int]) -> Iterator[Result]:
             expected = vectors @ weights.values.T
             found = matrix_product(kernels, weights, vectors)
             yield f"matrix product {kind} {columns}", found, expected, 5e-3
+
+
+def stored(kernels: Kernels, geometry: dict[str, int]) -> Iterator[Result]:
+    """Rows of every type read as numbers, and numbers written as blocks: equal to the bit."""
+    generator = np.random.default_rng(1)
+    for kind in (*FLOATS, *_kinds(geometry)):
+        weights = random_weights(kind, 9, 512, generator)
+        if weights is None:
+            continue
+        which, found = torch.tensor([3, 0, 8, 8], dtype=torch.int32), torch.zeros(4, 512)
+        parts = 512 if kind in FLOATS else 512 // 16
+        values = {"ne00t": parts, "ne00": 512, "nb01": weights.data[0].nbytes, "ne10": 4}
+        kernels.launch(f"{_STORED}.kernel_get_rows_{weights.name}",
+                       values | {"nb10": 4, "nb1": 512 * 4}, weights.data, which, found,
+                       groups=(4, 1, 1), group=(parts, 1, 1))  # fmt: skip
+        yield f"rows {kind}", found, weights.values[which.long()], 0
+    x = torch.randn(1, 1, 6, 512)
+    for kind in _WRITTEN:
+        expected, per_block, size = quantised(kind, x[0, 0])
+        found = torch.zeros(expected.shape, dtype=torch.uint8)
+        values = sizes("0", x) | {"nk0": 512 // per_block, "ne0": 512, "ne1": 6, "ne2": 1}
+        row = expected[0].nbytes
+        values |= {"ne3": 1, "nb0": size, "nb1": row, "nb2": 6 * row, "nb3": 6 * row}
+        kernels.launch(f"{_STORED}.kernel_cpy_f32_{kind.lower()}", values, x, found,
+                       groups=(6, 1, 1), group=(512 // per_block, 1, 1))  # fmt: skip
+        yield f"blocks {kind}", found.float(), expected.float(), 0
+
+
+def _kinds(geometry: dict[str, int]) -> list[str]:
+    return [name.removeprefix("N_SG_") for name in geometry if name.startswith("N_SG_")]
 
 
 def attention(kernels: Kernels) -> Iterator[Result]:
@@ -254,7 +286,8 @@ def main() -> int:
     header = next(host.rglob("ggml-metal-impl.h")).read_text()
     geometry = {name: int(value) for name, value in _GEOMETRY.findall(header)}
     wrong = 0
-    for results in (rows(kernels), attention(kernels), products(kernels, geometry)):
+    comparisons = (rows(kernels), attention(kernels), stored(kernels, geometry))
+    for results in (*comparisons, products(kernels, geometry)):
         for what, found, expected, allowed in results:
             error = ((found - expected).abs().max() / expected.abs().max()).item()
             is_right = error <= allowed
