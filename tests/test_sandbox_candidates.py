@@ -65,8 +65,12 @@ WARNED = "unused variable 'scale' [-Wunused-variable]"
 
 @pytest.mark.parametrize(
     ("body", "kind"),
-    [("y[i] = 0;", Rejected), ("y[i] = a[i] + b[i];", Accepted), (ENDLESS, Rejected)]
-    + [("for (ulong k = 0; k < (1ul << 36); k += 4096) y[i + k] = a[i];", Rejected)],
+    [
+        ("y[i] = 0;", Rejected),
+        ("y[i] = a[i] + b[i];", Accepted),
+        (ENDLESS, Rejected),
+        ("for (ulong k = 0; k < (1ul << 36); k += 4096) y[i + k] = a[i];", Rejected),
+    ],
     ids=["wrong", "right", "endless", "crashing"],
 )
 def test_the_compilers_warnings_are_told_with_the_verdict(judge, body, kind):
