@@ -109,7 +109,7 @@ def _add_copies(source: Source, scope: Scope, edits: Edits) -> None:
     """
     name = source.class_name(scope)
     if name is None:
-        name = _typedef_name(source, scope)
+        name = _typedef_name(source, scope) or _made_up_name(source, scope)
         if name is None:
             return
         # Constructors need a name, and a class may have the one that a typedef gives it.
@@ -153,6 +153,24 @@ def _typedef_name(source: Source, scope: Scope) -> str | None:
     if behind + 1 >= len(tokens) or tokens[behind + 1].text != ";":
         return None
     return tokens[behind].text if tokens[behind].kind == "identifier" else None
+
+
+def _made_up_name(source: Source, scope: Scope) -> str | None:
+    """One for the class in `struct {...} s;`; without the `s` its members are those of another.
+
+    Such another, an anonymous union, can hold no class with a name.
+    """
+    parent = scope.parent
+    is_class = scope.kind == "class" and source.class_key(scope) != scope.opener
+    if not is_class or not _has_declarator(source, scope):
+        return None
+    if parent is not None and parent.kind == "class" and source.class_name(parent) is None:
+        return None
+    return f"__metalgen_unnamed_{source.tokens[scope.opener].start}"
+
+
+def _has_declarator(source: Source, scope: Scope) -> bool:
+    return source.tokens[source.pairs[scope.opener] + 1].kind == "identifier"
 
 
 def _special_members(source: Source, scope: Scope, name: str) -> tuple[list[list[str]], bool]:
