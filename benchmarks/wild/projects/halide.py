@@ -1,0 +1,3 @@
+"""What Halide's Metal code generator writes."""
+
+from wild.generators.halide import PROJECT as PROJECT
