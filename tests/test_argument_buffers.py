@@ -210,3 +210,50 @@ def test_a_member_may_exist_by_a_function_constant():
     assert values.tolist() == [1, 1, 1]
     kernel([values, torch.arange(3.0)], threads=3, constants={"scaled": True})
     assert values.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("declared", "space", "access"),
+    [
+        ("device float* device* rows", "device", "read_write"),
+        ("device const float* const device* rows", "device", "read"),
+        ("device const float* constant* rows", "constant", "read"),
+        ("constant float* const device* rows", "device", "read"),
+        ("device float* constant (&rows)[2]", "constant", "read"),
+    ],
+)
+def test_a_pointer_to_pointers_is_a_sequence_of_tensors(declared, space, access):
+    kernel = metalgen.compile_shader(f"""
+        kernel void f({declared} [[buffer(0)]], device float* out [[buffer(1)]],
+                      uint2 i [[thread_position_in_grid]]) {{
+          out[i.y * 3 + i.x] = rows[i.y] ? rows[i.y][i.x] : -1;
+        }}
+    """).f
+    assert (kernel.info.arguments[0].address_space, kernel.info.arguments[0].access) == (
+        space,
+        access,
+    )
+    out = torch.zeros(6)
+    kernel([torch.arange(3.0), None], out, threads=(3, 2))
+    assert out.tolist() == [0, 1, 2, -1, -1, -1]
+    with pytest.raises(LaunchError, match=r"expected a tensor of float, found torch\.int64"):
+        kernel([torch.arange(3), None], out, threads=(3, 2))
+    with pytest.raises(LaunchError, match=r"expected torch\.int64 or torch\.uint64"):
+        kernel(torch.arange(3.0), out, threads=(3, 2))
+
+
+def test_a_kernel_writes_through_pointers_and_exchanges_them():
+    kernel = metalgen.compile_shader("""
+        kernel void f(device float* device* rows [[buffer(0)]],
+                      uint i [[thread_position_in_grid]]) {
+          device float* first = rows[0];
+          rows[0] = rows[1];
+          rows[1] = first;
+          rows[0][i] = 5;
+        }
+    """).f
+    first, second = torch.zeros(2), torch.zeros(2)
+    addresses = torch.tensor([first.data_ptr(), second.data_ptr()])
+    kernel(addresses, threads=1)
+    assert (first.tolist(), second.tolist()) == ([0, 0], [5, 0])
+    assert addresses.tolist() == [second.data_ptr(), first.data_ptr()]

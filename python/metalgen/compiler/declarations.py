@@ -55,7 +55,7 @@ def read_declaration(source: Source, word: int) -> Declaration | None:
     last = _statement_end(source, first) if first is not None else None
     if first is None or last is None:
         return None
-    specifiers = _read_specifiers(source, first, last)
+    specifiers = _pointers(source, first, word) or _read_specifiers(source, first, last)
     if specifiers is None or word >= specifiers.end:
         return None
     declarators = split_at_commas(source.tokens, specifiers.end, last, source.pairs)
@@ -100,6 +100,12 @@ def _statement_end(source: Source, at: int) -> int | None:
             return None
         at = source.pairs.get(at, at) + 1
     return None
+
+
+def _pointers(source: Source, first: int, word: int) -> _Specifiers | None:
+    """The type of `device float* threadgroup a[4]`, whose address space stands behind it."""
+    pointed = source.tokens[word - 1].text == "*"
+    return _Specifiers(source.slice(first, word), "", None, word + 1) if pointed else None
 
 
 def _read_specifiers(source: Source, first: int, last: int) -> _Specifiers | None:

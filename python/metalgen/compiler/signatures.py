@@ -19,6 +19,8 @@ from metalgen.compiler.wrappers import FIELDS_SYMBOL, LAYOUT_SYMBOL, TYPE_SYMBOL
 _FUNCTION = re.compile(r"\[F = void \((.*)\)\]", re.DOTALL)
 _NUMBER = re.compile(r"i64 (-?\d+)")
 _SPACE = re.compile(r"\b(device|constant|threadgroup|thread)\b\s*")
+_QUALIFIER = re.compile(r"\b(const|volatile)\b")
+_POINTERS = re.compile(r"(.*\*)([^*<>]*)$")
 _BUILTIN_TYPE = re.compile(r"^(uint|ushort)([23]?)$")
 
 
@@ -98,16 +100,22 @@ def _parameter_type(text: str, size: int, alignment: int) -> ParameterType:
     pointed = text
     if is_reference or is_pointer:
         pointed = re.sub(r"\([*&]\)|[*&]$", "", text).strip()
-        found = _SPACE.search(pointed) if pointed[-1:] not in "*&" else None
+        inner, outer = _outermost(pointed)
+        found = _SPACE.search(outer)
         space = found[1] if found else None
-        pointed = _SPACE.sub("", pointed, count=1)
-    words = pointed.split(" ")
-    is_const = "const" in words
-    name = " ".join(word for word in words if word not in ("const", "volatile", "")).strip()
-    name, length = _array(name)
+        pointed = inner + _SPACE.sub("", outer, count=1)
+    is_const = "const" in _outermost(pointed)[1].split(" ")
+    words = _QUALIFIER.sub("", pointed).split(" ")
+    name, length = _array(" ".join(word for word in words if word))
     return ParameterType(
         name, space, is_pointer, is_reference, is_const, size // length, alignment, length
     )
+
+
+def _outermost(text: str) -> tuple[str, str]:
+    """`const device float *` and `const device` of a pointer to pointers, else nothing and all."""
+    pointers = _POINTERS.match(text)
+    return (pointers[1], pointers[2]) if pointers else ("", text)
 
 
 def _array(name: str) -> tuple[str, int]:
@@ -176,8 +184,7 @@ def _check_memory(parameter: Parameter, type_: ParameterType, complaints: Compla
     elif "*" in type_.name and not type_.holds_pointers:
         complaints.add(
             parameter.start,
-            f"'{name}' points to pointers: expected them to be members of a struct, an argument "
-            "buffer",
+            f"'{name}' points to pointers: expected them to lead to device or constant memory",
         )
     elif not (type_.is_pointer or type_.is_reference):
         complaints.add(

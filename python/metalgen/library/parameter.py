@@ -14,6 +14,7 @@ from metalgen.errors import LaunchError
 from metalgen.library.value_types import Number, ValueType, value_type
 
 _ELEMENTS = "__elems"  # the one member of metal::array<T, N>, a struct of Metal's library
+_ADDRESSES = frozenset({torch.int64, torch.uint64})
 _EVERY_DTYPE = frozenset(value for value in vars(torch).values() if isinstance(value, torch.dtype))
 
 
@@ -115,7 +116,8 @@ def parameter_of(alternatives: Sequence[Argument]) -> Parameter:
     first = alternatives[0]
     value = value_type(first.type_name)
     known = [value_type(argument.type_name) for argument in alternatives]
-    dtypes = [_EVERY_DTYPE if type is None else type.dtypes for type in known]
+    others = _ADDRESSES if _are_pointers(first.fields) else _EVERY_DTYPE
+    dtypes = [others if type is None else type.dtypes for type in known]
     return Parameter(
         name=first.name,
         index=first.index or 0,
@@ -182,6 +184,8 @@ def _numbers(value: Any) -> Sequence[Number]:
 
 def _pack_struct(fields: Sequence[Field], value: object, size: int) -> bytes:
     """A struct from its members in order, or by name; a metal::array from its elements."""
+    if _are_pointers(fields):
+        return _pack_addresses(fields[0], value)
     if [field.name for field in fields] == [_ELEMENTS]:
         return _pack_member(fields[0], value)
     if isinstance(value, Mapping):
@@ -197,6 +201,12 @@ def _pack_struct(fields: Sequence[Field], value: object, size: int) -> bytes:
         part = _pack_member(field, member)
         packed[field.offset : field.offset + len(part)] = part
     return bytes(packed)
+
+
+def _are_pointers(fields: Sequence[Field]) -> bool:
+    """Whether these are the fields of what a pointer to pointers leads to."""
+    only = fields[0] if [field.name for field in fields] == [_ELEMENTS] else None
+    return only is not None and only.resource is not None and only.count == 0
 
 
 def _pack_structs(fields: Sequence[Field], value: object, size: int) -> bytes:
@@ -222,7 +232,7 @@ def _pack_member(field: Field, value: object) -> bytes:
     if isinstance(value, (bytes, bytearray, memoryview)):
         part = bytes(value)
     elif field.resource is not None:
-        part = _pack_addresses(field, value)
+        part = _pack_addresses(field, value if field.count else [value])
     elif field.fields and field.count == 0:
         part = _pack_struct(field.fields, value, field.size)
     elif field.fields:
@@ -241,10 +251,9 @@ def _pack_addresses(field: Field, value: object) -> bytes:
 
     The caller keeps the tensors alive while the kernel runs.
     """
-    values = [value] if field.count == 0 else value
-    if not isinstance(values, Sequence):
-        raise LaunchError(f"member {field.name!r}: expected {field.count} tensors, {_found(value)}")
-    return b"".join(_address(field, each).to_bytes(8, "little") for each in values)
+    if not isinstance(value, Sequence):
+        raise LaunchError(f"member {field.name!r}: expected a sequence of tensors, {_found(value)}")
+    return b"".join(_address(field, each).to_bytes(8, "little") for each in value)
 
 
 def _address(field: Field, value: object) -> int:

@@ -166,13 +166,21 @@ struct fields_of<::metal::array<T, N>> {
   typedef field_list<-1, field_of<T[N], 0>> type;
 };
 
+// A buffer of pointers is one of structs with a pointer each.
+template <class T>
+struct fields_of_pointee : fields_of<T> {};
+template <class T>
+struct fields_of_pointee<T*> {
+  typedef field_list<-1, field_of<T*, 0>> type;
+};
+
 template <class... Lists>
 struct list;
 template <class F>
 struct parameter_fields;
 template <class... P>
 struct parameter_fields<void(P...)> {
-  typedef list<typename fields_of<typename bare<typename element<typename pointee<P>::type>::type>::type>::type...> type;
+  typedef list<typename fields_of_pointee<typename bare<typename element<typename pointee<P>::type>::type>::type>::type...> type;
 };
 
 // clang converts between the two 16-bit floating-point types by way of float only.
