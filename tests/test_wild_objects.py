@@ -221,3 +221,25 @@ def test_templates_loop_over_ranges_whose_iterators_lie_in_thread_memory():
         }
     """
     assert run(source) == [8, 15]
+
+
+def test_classes_with_anonymous_unions_are_copied_from_constant_memory():
+    source = """
+        struct A { int k; union { float f; uint u; }; union { int2 q; struct { int x, y; } p; }; };
+        struct B { A a; struct { int m; int n; }; };
+        template <typename T> struct C { T t; union { T v; uint u; }; };
+        kernel void f(device float* o, constant B* bs, constant C<float>& c) {
+          A a = bs[1].a; B b = bs[0]; C<float> d = c; threadgroup A s;
+          device A* kept = (device A*)o;
+          struct L { union { uint z; float w; }; };
+          L l = *(constant L*)&c;
+          s = bs[0].a; b = bs[1]; d = c; kept[2] = a; kept[3] = s; l = *(constant L*)&c;
+          o[0] = a.f; o[1] = b.a.p.y; o[2] = b.n; o[3] = d.v; o[4] = l.w;
+        }
+    """
+    numbers = torch.arange(1, 13, dtype=torch.int32)  # k, f, q, m, n of each
+    numbers.view(torch.float32)[[1, 7]] = torch.tensor([0.5, 1.5])
+    out = torch.zeros(16)
+    metalgen.compile_shader(PREAMBLE + source).f(out, numbers, torch.tensor([2.0, 3.0]), threads=1)
+    assert out[:5].tolist() == [1.5, 10, 12, 3, 2]
+    assert out[8:].view(torch.int32).tolist() == numbers[[6, 7, 8, 9, 0, 1, 2, 3]].tolist()

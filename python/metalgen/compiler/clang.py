@@ -20,7 +20,7 @@ from metalgen.compiler.preprocess import Preprocessed, read_preprocessed
 from metalgen.compiler.repairs import REPAIRS, find_repair
 from metalgen.compiler.rewrite import Translation, rewrite
 from metalgen.compiler.toolchain import LONG_TIME_LIMIT, ClangResult, run_clang
-from metalgen.compiler.typedefs import name_classes
+from metalgen.compiler.typedefs import name_classes, place_classes_nowhere
 from metalgen.errors import CompileError, ToolchainError
 
 # Of the user's own lines; not of what cannot be helped there, or is made so by the rewriting.
@@ -128,8 +128,9 @@ def _functions(job: _Job) -> tuple[list[Function], list[str]]:
     preprocessed = read_preprocessed(output.output, listing.name, listing.own)
     if options.untrusted:
         check_files(preprocessed, listing.name, (*listing.directories, *listing.own))
+    preprocessed = drop_coherence(rename_address_spaces(preprocessed))
     preprocessed, translation, result = _compile(
-        job, name_classes(drop_coherence(rename_address_spaces(preprocessed)))
+        job, name_classes(place_classes_nowhere(preprocessed))
     )
     complaints = Complaints()
     functions = emit_functions(result.output, translation, options, complaints)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from metalgen.compiler.anonymous import copy_bytes
 from metalgen.compiler.braces import drop_parentheses
 from metalgen.compiler.casts import widen_casts
 from metalgen.compiler.choices import load_choices
@@ -107,6 +108,11 @@ REPAIRS = (
             re.compile(r"'__constant'.* object in address space '__generic'"),
         ),
         lambda text, _: add_constant_members(text),
+    ),
+    Repair(
+        (re.compile(r"error: no matching constructor for .*\(anonymous "),),
+        copy_bytes,
+        is_local=True,
     ),
     Repair(
         (

@@ -2,6 +2,9 @@
 
 `typedef struct { ... } T;` is `typedef struct T { ... } T;` to every use of T. What the rewriting
 adds to classes (their members' names, constructors, members per address space) goes by the name.
+
+`typedef thread struct T { ... } T;` has T be a class in thread memory to some, and the class itself
+to others. Variables lie there anyway, so it loses the qualifier.
 """
 
 from __future__ import annotations
@@ -14,6 +17,15 @@ from metalgen.compiler.preprocess import Preprocessed
 from metalgen.compiler.tokens import Token, match_brackets, tokenize
 
 _UNNAMED = re.compile(r"\btypedef\s+(?:struct|class|union)\s*\{")
+_IN_THREAD = re.compile(r"\btypedef\s+(thread)\s+(?:struct|class|union)\b[^;{}*&]*\{")
+
+
+def place_classes_nowhere(preprocessed: Preprocessed) -> Preprocessed:
+    """The source without `thread` in typedefs that define a class."""
+    edits = Edits(preprocessed.text)
+    for found in _IN_THREAD.finditer(preprocessed.text):
+        edits.remove(*found.span(1))
+    return preprocessed.changed_by(edits) if edits.changes else preprocessed
 
 
 def name_classes(preprocessed: Preprocessed) -> Preprocessed:

@@ -243,6 +243,17 @@ __private T* in_thread(__generic T* object) {
   return (__private T*)object;
 }
 
+// An object's bytes, where a class cannot be copied from constant memory member by member.
+template <class T>
+struct alignas(T) bytes_of {
+  unsigned char bytes[sizeof(T)];
+  bytes_of(const __constant bytes_of&) = default;
+};
+template <class T>
+void copy_bytes(__generic T* to, const __constant T* from) {
+  *(__generic bytes_of<T>*)to = bytes_of<T>(*(const __constant bytes_of<T>*)from);
+}
+
 __attribute__((const)) bool is_function_constant_defined(const __constant void* variable) __asm(
     "air.is_function_constant_defined");
 
