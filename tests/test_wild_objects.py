@@ -231,10 +231,11 @@ def test_classes_with_anonymous_unions_are_copied_from_constant_memory():
         kernel void f(device float* o, constant B* bs, constant C<float>& c) {
           A a = bs[1].a; B b = bs[0]; C<float> d = c; threadgroup A s;
           device A* kept = (device A*)o;
-          struct L { union { uint z; float w; }; };
-          L l = *(constant L*)&c;
-          s = bs[0].a; b = bs[1]; d = c; kept[2] = a; kept[3] = s; l = *(constant L*)&c;
-          o[0] = a.f; o[1] = b.a.p.y; o[2] = b.n; o[3] = d.v; o[4] = l.w;
+          struct L { thread A& a; float operator()() const { return a.f; } } get{a};
+          struct M { union { uint z; float w; }; };
+          M m = *(constant M*)&c;
+          s = bs[0].a; b = bs[1]; d = c; kept[2] = a; kept[3] = s;
+          o[0] = get(); o[1] = b.a.p.y; o[2] = b.n; o[3] = d.v; o[4] = m.w;
         }
     """
     numbers = torch.arange(1, 13, dtype=torch.int32)  # k, f, q, m, n of each

@@ -123,12 +123,14 @@ def _add_copies(source: Source, scope: Scope, edits: Edits) -> None:
         added += f" {name}(const __constant {name}&) = default;"
     if not assigns:
         added += f" __generic {name}& operator=(const __generic {name}&) = default;"
-        # Defaulted, it would assign each member, for which clang finds no one way.
-        template, other = ("", name) if _is_in_function(scope) else ("template <class S> ", "S")
-        added += (
-            f" {template}__generic {name}& operator=(const __constant {other}& other)"
-            f" {{ return *this = {other}(other); }}"
-        )
+        if _is_in_function(scope):
+            added += f" __generic {name}& operator=(const __constant {name}&) = default;"
+        else:
+            # Defaulted, it would assign each member, for which clang finds no one way.
+            added += (
+                f" template <class S> __generic {name}& operator=(const __constant S& other)"
+                " { return *this = S(other); }"
+            )
     if added and source.is_private(scope):
         added = f" public:{added} private:"
     edits.insert(source.tokens[scope.opener].end, added)
