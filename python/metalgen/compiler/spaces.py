@@ -21,6 +21,10 @@ _INCOMING = re.compile(r"\[ ([^,]*), %")
 _CHOICE = re.compile(r"ptr addrspace\(4\) (\S+?)(?=,|$)")
 _MEMORY = re.compile(r"@llvm\.(memcpy|memmove|memset)((?:\.inline)?)((?:\.p\d)+)\.(i\d+)\(")
 _POINTER = re.compile(r"\bptr(?: addrspace\((\d)\))?(?= )")
+# Null pointers to thread and threadgroup memory are casts of generic ones to clang.
+_CAST_NULL = re.compile(
+    r"addrspacecast \(ptr(?: addrspace\(\d\))? null to ptr(?: addrspace\(\d\))?\)"
+)
 _FREE = frozenset({"null", "undef", "poison"})
 _ACCESSES = ("load", "getelementptr", "atomicrmw", "cmpxchg")
 _UNKNOWN = 0
@@ -30,7 +34,7 @@ def specialize(function: str) -> str:
     """A function's text without address space 4."""
     if _GENERIC not in function:
         return function
-    spaces = _Spaces(function.split("\n"))
+    spaces = _Spaces(_CAST_NULL.sub("null", function).split("\n"))
     text = "\n".join(spaces.rewritten()).replace(" addrspace(4)", "")
     text = re.sub(r"addrspacecast \(ptr (@[-\w.$]+|@\"[^\"]*\") to ptr\)", r"\1", text)
     return re.sub(r"addrspacecast (ptr \S+ to ptr)(?!\S| addrspace)", r"bitcast \1", text)
