@@ -27,11 +27,11 @@ OPTIONS = CompileOptions(math="safe")
 PROJECT = generated("TorchInductor", (), OPTIONS, (HEADERS,))
 _ERROR_BUFFER_BYTES = 4 + 30 * (128 + 128 + 252)  # c10/metal/error.h
 # Random numbers differ from those of the CPU; the others call libraries alone.
-_LEFT_OUT = ("empty", "rand", "normal", "uniform", "exponential", "cauchy", "geometric", "dropout",
-             "multinomial", "bernoulli", "rrelu", "log_normal", "fft", "linalg", "lu", "qr",
-             "cholesky", "svd", "eig", "sparse", "stft", "istft", "item", "jiterator", "_refs",
-             "nonzero", "unique", "cdist", "geqrf", "ormqr", "lobpcg", "pca_lowrank",
-             "triangular_solve")  # fmt: skip
+_LEFT_OUT = ("empty", "new_empty", "rand", "normal", "uniform", "exponential", "cauchy",
+             "geometric", "dropout", "multinomial", "bernoulli", "rrelu", "log_normal", "fft",
+             "linalg", "lu", "qr", "cholesky", "svd", "eig", "sparse", "stft", "istft", "item",
+             "jiterator", "_refs", "nonzero", "unique", "cdist", "geqrf", "ormqr", "lobpcg",
+             "pca_lowrank", "triangular_solve")  # fmt: skip
 
 
 def run(results: Results, _: Path, *, samples: int = 2, types: tuple[Any, ...] = TYPES) -> None:
