@@ -8,7 +8,10 @@ import pytest
 from threadgroups import POSITION, Dispatcher, Parameter, assemble, device
 
 from metalgen.errors import UnsupportedError
-from metalgen.software import translate
+from metalgen.software import runtime, translate
+from metalgen.software.dump import Dump
+from metalgen.software.prepare import prepare
+from metalgen.software.simdgroup import lower_to_simdgroups
 
 FACTORIAL = """
 declare i32 @air.min.s.i32(i32, i32)
@@ -147,3 +150,26 @@ def test_tensor_operations_are_refused_by_their_name(strands):
     """
     with pytest.raises(UnsupportedError, match=r"^not supported: Metal 4's tensor operations"):
         translate(assemble("f", [device("out", 0)], body, outside), "f", strands=strands)
+
+
+@pytest.mark.parametrize("meeting", ["", "call void @air.wg.barrier(i32 1, i32 1)"])
+def test_kernels_too_large_for_vectors_of_threads_are_refused_unless_their_threads_meet(meeting):
+    body = f"""
+      {AT}
+      %is.fourth = icmp eq i32 %position, 4
+      br i1 %is.fourth, label %fourth, label %end
+    fourth:
+      store i32 1, ptr addrspace(1) %at
+      br label %end
+    end:
+      {meeting}
+      ret void
+    """
+    outside = "declare void @air.wg.barrier(i32, i32)"
+    bitcode = assemble("f", [device("out", 0), POSITION], body, outside)
+    prepared = prepare(bitcode, "f", {}, Dump.of("f"))
+    if meeting:
+        assert lower_to_simdgroups(prepared, "any", runtime.defined, most_lines=5)
+    else:
+        with pytest.raises(UnsupportedError, match="this large"):
+            lower_to_simdgroups(prepared, "any", runtime.defined, most_lines=5)

@@ -32,6 +32,9 @@ __all__ = ["NativeKernel", "Strands", "Variant", "translate"]
 Variant = Literal["any", "rows", "full"]
 Strands = Literal["simdgroup", "thread"]
 
+# Lines of a kernel in which LLVM looks for vectors: half a minute for five times as many.
+_MOST_VECTORIZED = 20_000
+
 _log = logging.getLogger(__name__)
 
 
@@ -103,7 +106,8 @@ def _compile(prepared: Prepared, variant: Variant, strands: Strands, dump: Dump)
     if text is not None:
         return compile_object(text, dump, vectorize=False)
     text = lower_to_coroutines(prepared) if meets else lower_to_loops(prepared)
-    return compile_object(text, dump, vectorize=not meets)
+    is_large = text.count("\n") > _MOST_VECTORIZED
+    return compile_object(text, dump, vectorize=not meets and not is_large)
 
 
 def _suits_loops(prepared: Prepared, variant: Variant) -> bool:

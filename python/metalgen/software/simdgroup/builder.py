@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from metalgen.errors import UnsupportedError
 from metalgen.software.ir.types import Type
 from metalgen.software.simdgroup.values import WIDTH, Mask, wide_type
 
 
 class Builder:
-    """Collects lines; the current block is the one last opened by `label`."""
+    """Collects lines; the current block is the one last opened by `label`.
 
-    def __init__(self) -> None:
+    Blocks beyond `most_lines` raise UnsupportedError.
+    """
+
+    def __init__(self, most_lines: int | None = None) -> None:
+        self._most_lines = most_lines
         self.lines: list[str] = []
         self.storage: list[str] = []  # allocas, for the entry block
         self.declarations: dict[str, str] = {}
@@ -29,6 +34,8 @@ class Builder:
         return name
 
     def label(self, label: str) -> None:
+        if self._most_lines is not None and len(self.lines) > self._most_lines:
+            raise UnsupportedError("not supported: a kernel this large as vectors of 32 threads")
         self.lines.append(f"{label}:")
 
     def jump(self, label: str) -> None:

@@ -23,6 +23,8 @@ from metalgen.software.turns import add_turns
 
 _STRAND = "metalgen.simdgroup"
 _ATTRIBUTES = 'nounwind "min-legal-vector-width"="512" "prefer-vector-width"="512"'
+# LLVM takes a minute for so much; for more it takes minutes, and more than in proportion.
+_MOST_LINES = 200_000
 _COROUTINES = (
     "declare token @llvm.coro.id(i32, ptr, ptr, ptr)",
     "declare i64 @llvm.coro.size.i64()",
@@ -35,19 +37,25 @@ _COROUTINES = (
 
 
 def lower_to_simdgroups(
-    prepared: Prepared, variant: Variant, defined: Callable[[str], bool]
+    prepared: Prepared,
+    variant: Variant,
+    defined: Callable[[str], bool],
+    most_lines: int = _MOST_LINES,
 ) -> str:
     """The text of a module whose entry point runs a threadgroup, one SIMD-group after the other.
 
     `defined` tells which functions the runtime has. Raises UnsupportedError for control flow or
-    instructions that have no form for whole SIMD-groups.
+    instructions that have no form for whole SIMD-groups, and for more than some `most_lines` of a
+    kernel whose threads never meet: running them one by one takes far less code.
     """
     add_turns(prepared.module, prepared.function, prepared.signature)
     module = _canonical(prepared)
     function = module.functions.pop(prepared.function.name)
     join_adjacent(function, module.layout)
     meets = any(i.callee_name in BARRIERS for i in function.instructions())
-    strand, declarations = _strand(prepared, module, function, variant, defined, meets)
+    builder = Builder(None if meets else most_lines)
+    strand = _strand(prepared, module, function, variant, defined, meets, builder)
+    declarations = builder.declarations
     # Every call of the kernel is written, and its function declared, anew.
     for other in module.functions.values():
         called = {instruction.callee_name for instruction in other.instructions()}
@@ -104,9 +112,9 @@ def _strand(
     variant: Variant,
     defined: Callable[[str], bool],
     meets: bool,
-) -> tuple[list[str], dict[str, str]]:
-    """The function that runs one SIMD-group, and what it declares."""
-    builder = Builder()
+    builder: Builder,
+) -> list[str]:
+    """The function that runs one SIMD-group."""
     lanes = Lanes(builder, module.layout)
     positions = Positions(lanes, variant)
     held = arguments(function, prepared.signature, lanes, positions)
@@ -125,7 +133,7 @@ def _strand(
         parameters += ", ptr %waiting"
     head = f"define internal {result} @{_STRAND}({parameters}) {_ATTRIBUTES}{suspends} {{"
     body = [head, "entry:", *builder.storage, *(_BEGIN if meets else ()), *builder.lines]
-    return [*body, "leave:", *(_LEAVE if meets else ("  ret void",)), "}"], builder.declarations
+    return [*body, "leave:", *(_LEAVE if meets else ("  ret void",)), "}"]
 
 
 _BEGIN = (
