@@ -2,6 +2,8 @@
 
 The host resolves the includes, puts the macros below in front and asks for Metal 3.1 with fast
 maths, on macOS 14 (device_impl.mm). Kernels take textures by argument buffers in every form.
+For the specialised one it also writes `kernel_data_film_exposure`, a function constant, for
+`kernel_data.film.exposure` and the like, which is left out here: textures are refused first.
 """
 
 from __future__ import annotations
