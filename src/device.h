@@ -55,11 +55,14 @@ struct Dispatch {
   Geometry geometry;
 };
 
-// The value of a function constant; `type_name` is Metal's, as the library declares it.
+using Scalar = std::variant<bool, std::int64_t, std::uint64_t, double>;
+
+// The value of a function constant; `type_name` is Metal's, as the library declares it. A vector
+// has several components, a scalar is one.
 struct FunctionConstant {
   std::uint32_t index;
   std::string type_name;
-  std::variant<bool, std::int64_t, std::uint64_t, double> value;
+  std::vector<Scalar> components;
 };
 
 // A kernel with its function constants set, ready to be dispatched from any host thread.

@@ -77,12 +77,16 @@ def test_a_missing_function_constant_is_named():
 
 
 @pytest.mark.parametrize(
-    ("type_name", "message"),
-    [("float", "offset is of type int, the value given is a float"), ("float4", "cannot be set")],
+    ("type_name", "value", "message"),
+    [
+        ("float", 1.0, "offset is of type int, the value given is a float"),
+        ("int2", [1, 2], "offset is of type int, the value given is a int2"),
+        ("bfloat", 1.0, "cannot be set"),
+    ],
 )
 @on_soft_mps
-def test_a_function_constant_of_another_type_is_refused(type_name, message):
-    constant = metalgen._core.FunctionConstant(0, type_name, 1.0)
+def test_a_function_constant_of_another_type_is_refused(type_name, value, message):
+    constant = metalgen._core.FunctionConstant(0, type_name, value)
     with pytest.raises(LaunchError, match=message):
         native().pipeline("shift", [constant])
 

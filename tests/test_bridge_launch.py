@@ -62,6 +62,14 @@ kernel void specialised(device float* y [[buffer(0)]], uint i [[thread_position_
   y[i] = negate ? -value : value;
 }
 
+constant float3 direction [[function_constant(10)]];
+constant uint2 counts [[function_constant(11)]];
+constant bool4 chosen [[function_constant(12)]];
+kernel void specialised_by_vectors(device float* y [[buffer(0)]],
+                                   uint i [[thread_position_in_grid]]) {
+  y[i] = i < 3 ? direction[i] : i < 5 ? float(counts[i - 3]) : float(chosen[i - 5]);
+}
+
 struct Table { float entries[1500]; };
 kernel void look_up(device float* y [[buffer(0)]], constant Table& table [[buffer(1)]],
                     uint i [[thread_position_in_grid]]) {
@@ -178,6 +186,14 @@ def test_function_constants_specialise_a_kernel():
     assert y.cpu().tolist() == [-0.25, 0.0, 0.25, 0.5]
     kernel(y, constants={"offset": 10, "factor": 1.0, "negate": True})
     assert y.cpu().tolist() == [-10.0, -11.0, -12.0, -13.0]
+
+
+@on_mps
+def test_vectors_specialise_a_kernel():
+    y = torch.zeros(9).to("mps")
+    values = {"direction": [0.5, -2, 3], 11: (7, 65536), "chosen": [True, False, True, True]}
+    library().specialised_by_vectors(y, constants=values)
+    assert y.cpu().tolist() == [0.5, -2, 3, 7, 65536, 1, 0, 1, 1]
 
 
 @on_mps

@@ -7,7 +7,7 @@ import torch
 
 import metalgen
 from metalgen.compiler import CompileOptions
-from metalgen.errors import CompileError
+from metalgen.errors import CompileError, LaunchError
 
 PREAMBLE = "#include <metal_stdlib>\nusing namespace metal;\n"
 
@@ -49,6 +49,44 @@ def test_function_constants_have_types_by_any_name():
     """).f
     kernel(out, threads=2, constants={"rows": -1, "count": 2, "flags": 200, "step": -5})
     assert out.tolist() == [1998, 1998]
+    kernel(out, threads=2, constants={"rows": 0, "count": 0, "flags": 0, "step": 0, 4: [7, 0.5]})
+    assert out.tolist() == [7, 0.5]
+
+
+VECTORS = """
+constant float4 a [[function_constant(0)]];
+constant uint2 b [[function_constant(1)]];
+constant half3 c [[function_constant(2)]];
+constant bool2 d [[function_constant(3)]];
+constant long2 e [[function_constant(4)]];
+constant float3 twice = float3(c) * 2;
+kernel void f(device float* o [[buffer(0)]], uint i [[thread_position_in_grid]]) {
+  if (i < 4) o[i] = a[i];
+  if (i < 3) o[i + 6] = c[i], o[i + 13] = twice[i];
+  if (i < 2) o[i + 4] = b[i], o[i + 9] = d[i], o[i + 11] = e[i];
+}
+"""
+
+
+def test_vectors_are_function_constants():
+    out, whole = torch.zeros(16), 2**40
+    values = {"a": [1, 2.5, 3, 4], "b": (5, 2**31), 2: [0.5, 7, 8], "d": [True, False]}
+    library(VECTORS).f(out, constants=values | {"e": [-whole, whole]}, threads=4)
+    parts = (1, 2.5, 3, 4), (5, 2**31), (0.5, 7, 8), (1, 0), (-whole, whole), (1, 14, 16)
+    assert out.tolist() == [number for part in parts for number in part]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (1.0, "expected 4 numbers for float4, found 1"),
+        ([1, 2, 3], "expected 4 numbers for float4, found 3"),
+        ("1234", "expected a number, found a str"),
+    ],
+)
+def test_a_vector_of_another_length_is_no_function_constant(value, message):
+    with pytest.raises(LaunchError, match=f"function constant 'a': {message}"):
+        library(VECTORS).f(torch.zeros(16), constants={"a": value}, threads=4)
 
 
 def test_functions_declared_by_their_names_in_air_take_and_return_vectors():

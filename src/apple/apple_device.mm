@@ -5,10 +5,14 @@
 #import <Metal/Metal.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <string>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "apple/apple_device.h"
 #include "apple/apple_pipeline.h"
@@ -40,28 +44,34 @@ class AppleBuffer final : public Buffer {
   const std::size_t size_;
 };
 
-// Sets one constant; Metal reads the value from memory in the constant's own type.
+// Metal reads the components from memory; the types of two, three and four follow their scalar's.
+template <typename T>
+void set_components(MTLFunctionConstantValues* values, const FunctionConstant& constant,
+                    MTLDataType scalar) {
+  std::array<T, 4> components{};
+  for (std::size_t i = 0; i < constant.components.size(); ++i)
+    components.at(i) = std::visit([](auto value) { return static_cast<T>(value); },
+                                  constant.components[i]);
+  [values setConstantValue:components.data()
+                      type:static_cast<MTLDataType>(scalar + constant.components.size() - 1)
+                   atIndex:constant.index];
+}
+
 void set_constant(MTLFunctionConstantValues* values, const FunctionConstant& constant) {
-  const auto set = [&](auto value, MTLDataType type) {
-    [values setConstantValue:&value type:type atIndex:constant.index];
-  };
-  std::visit(
-      [&](auto value) {
-        const std::string& type = constant.type_name;
-        if (type == "bool") set(static_cast<bool>(value), MTLDataTypeBool);
-        else if (type == "float") set(static_cast<float>(value), MTLDataTypeFloat);
-        else if (type == "half") set(static_cast<_Float16>(value), MTLDataTypeHalf);
-        else if (type == "int") set(static_cast<std::int32_t>(value), MTLDataTypeInt);
-        else if (type == "uint") set(static_cast<std::uint32_t>(value), MTLDataTypeUInt);
-        else if (type == "short") set(static_cast<std::int16_t>(value), MTLDataTypeShort);
-        else if (type == "ushort") set(static_cast<std::uint16_t>(value), MTLDataTypeUShort);
-        else if (type == "char") set(static_cast<std::int8_t>(value), MTLDataTypeChar);
-        else if (type == "uchar") set(static_cast<std::uint8_t>(value), MTLDataTypeUChar);
-        else if (type == "long") set(static_cast<std::int64_t>(value), MTLDataTypeLong);
-        else if (type == "ulong") set(static_cast<std::uint64_t>(value), MTLDataTypeULong);
-        else throw LaunchError("function constants of type " + type + " cannot be set");
-      },
-      constant.value);
+  const std::string& type = constant.type_name;
+  const std::string scalar = type.substr(0, type.find_last_not_of("234") + 1);
+  if (scalar == "bool") set_components<bool>(values, constant, MTLDataTypeBool);
+  else if (scalar == "float") set_components<float>(values, constant, MTLDataTypeFloat);
+  else if (scalar == "half") set_components<_Float16>(values, constant, MTLDataTypeHalf);
+  else if (scalar == "int") set_components<std::int32_t>(values, constant, MTLDataTypeInt);
+  else if (scalar == "uint") set_components<std::uint32_t>(values, constant, MTLDataTypeUInt);
+  else if (scalar == "short") set_components<std::int16_t>(values, constant, MTLDataTypeShort);
+  else if (scalar == "ushort") set_components<std::uint16_t>(values, constant, MTLDataTypeUShort);
+  else if (scalar == "char") set_components<std::int8_t>(values, constant, MTLDataTypeChar);
+  else if (scalar == "uchar") set_components<std::uint8_t>(values, constant, MTLDataTypeUChar);
+  else if (scalar == "long") set_components<std::int64_t>(values, constant, MTLDataTypeLong);
+  else if (scalar == "ulong") set_components<std::uint64_t>(values, constant, MTLDataTypeULong);
+  else throw LaunchError("function constants of type " + type + " cannot be set");
 }
 
 // Retained, as it is made outside any autorelease pool: an unknown type throws.
@@ -81,7 +91,7 @@ class AppleLibrary final : public Library {
                                      std::vector<FunctionConstant> constants) override {
     Key key{std::string(kernel), {}};
     for (const FunctionConstant& constant : constants)
-      key.second.emplace_back(constant.index, constant.value);
+      key.second.emplace_back(constant.index, constant.components);
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Pipeline>& pipeline = pipelines_[key];
     if (!pipeline) pipeline = make_pipeline(kernel, constants);
@@ -90,7 +100,7 @@ class AppleLibrary final : public Library {
 
  private:
   using Key = std::pair<std::string,
-                        std::vector<std::pair<std::uint32_t, decltype(FunctionConstant::value)>>>;
+                        std::vector<std::pair<std::uint32_t, decltype(FunctionConstant::components)>>>;
 
   std::shared_ptr<Pipeline> make_pipeline(std::string_view kernel,
                                           std::span<const FunctionConstant> constants) {

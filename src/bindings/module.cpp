@@ -50,11 +50,20 @@ void bind_pipeline(py::module_& module) {
 
 void bind_library(py::module_& module) {
   py::class_<FunctionConstant>(module, "FunctionConstant")
-      .def(py::init<std::uint32_t, std::string, decltype(FunctionConstant::value)>(),
+      .def(py::init([](std::uint32_t index, std::string type_name,
+                       std::variant<Scalar, std::vector<Scalar>> value) {
+             if (Scalar* scalar = std::get_if<Scalar>(&value)) value = std::vector{*scalar};
+             return FunctionConstant{index, std::move(type_name),
+                                     std::get<std::vector<Scalar>>(std::move(value))};
+           }),
            py::arg("index"), py::arg("type_name"), py::arg("value"))
       .def_readonly("index", &FunctionConstant::index)
       .def_readonly("type_name", &FunctionConstant::type_name)
-      .def_readonly("value", &FunctionConstant::value);
+      .def_property_readonly("value", [](const FunctionConstant& constant) -> py::object {
+        const std::vector<Scalar>& components = constant.components;
+        if (components.size() == 1) return py::cast(components[0]);
+        return py::tuple(py::cast(components));
+      });
   py::class_<Library, std::shared_ptr<Library>>(module, "Library")
       .def("pipeline", &Library::pipeline, py::arg("kernel"),
            py::arg("constants") = std::vector<FunctionConstant>(), py::keep_alive<0, 1>(),

@@ -32,12 +32,12 @@ class HostBuffer final : public Buffer {
 };
 
 using PipelineKey = std::pair<
-    std::string, std::vector<std::pair<std::uint32_t, decltype(FunctionConstant::value)>>>;
+    std::string, std::vector<std::pair<std::uint32_t, decltype(FunctionConstant::components)>>>;
 
 PipelineKey key_of(std::string_view kernel, const std::vector<FunctionConstant>& constants) {
   PipelineKey key{std::string(kernel), {}};
   for (const FunctionConstant& constant : constants)
-    key.second.emplace_back(constant.index, constant.value);
+    key.second.emplace_back(constant.index, constant.components);
   return key;
 }
 

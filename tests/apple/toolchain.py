@@ -11,6 +11,9 @@ _TRANSLATE = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p
 )
 
+_FLOATS = ("float", "half")
+Number = bool | int | float
+
 _kept: list[Any] = []  # callbacks, metallibs and host code live as long as the process
 
 
@@ -74,8 +77,11 @@ def _kernel_lines(info: Any) -> list[str]:
     return lines
 
 
-def _constant(line: str) -> tuple[int, bool | int | float]:
-    index, type_name, text = line.split()
-    if type_name == "bool":
-        return int(index), text == "1"
-    return int(index), float(text) if type_name in ("float", "half") else int(text)
+def _constant(line: str) -> tuple[int, Number | tuple[Number, ...]]:
+    index, type_name, *texts = line.split()
+    scalar = type_name.rstrip("234")
+    values = tuple(
+        text == "1" if scalar == "bool" else float(text) if scalar in _FLOATS else int(text)
+        for text in texts
+    )
+    return int(index), values[0] if len(values) == 1 else values

@@ -30,13 +30,14 @@ _WIDENED = re.compile(
     re.MULTILINE,
 )
 _INVARIANT = re.compile(r"^.*@llvm\.invariant\.start.*\n", re.MULTILINE)
-_EXTERNAL = re.compile(r"= external .*?(?:constant|global) ([^,]+)")
 _IS_DEFINED = re.compile(
     r"(?:tail )?call [^@\n]*@air\.is_function_constant_defined\(ptr addrspace\(2\) [^@\n]*@"
 )
 _SYMBOL = re.compile(rf"@{CONSTANT_SYMBOL}\d+")
-# Constants that decide whether a parameter exists are numbers.
-_TYPES = {"int": "i32", "uint": "i32", "short": "i16", "ushort": "i16", "float": "float"}
+_TYPE_NAME = re.compile(r"(\w*[a-z])([234]?)")
+_SCALARS = {"bool": "i8", "char": "i8", "uchar": "i8", "short": "i16", "ushort": "i16"}
+_SCALARS |= {"int": "i32", "uint": "i32", "long": "i64", "ulong": "i64"}
+_SCALARS |= {name: name for name in ("half", "bfloat", "float")}
 _CONSTRUCTORS = "@llvm.global_ctors"
 _DESCRIPTION = re.compile(r"function_constant<(.*), (-?\d+)L?>")
 _MAXIMUM_INDEX = 65535
@@ -153,30 +154,34 @@ def constant_globals(
     for entity in entities:
         if entity.name in names:
             used.append((by_symbol[entity.name], names[entity.name]))
-            result.append(_constant_global(entity, names[entity.name]))
+            result.append(_constant_global(*used[-1]))
         else:
             result.append(Entity(entity.name, _renamed(entity.text, names)))
     seen = {constant.name for constant, _ in used}
     for symbol, constant in by_symbol.items():
         if constant.name in conditions - seen:
             used.append((constant, names[symbol]))
-            type_text = _TYPES.get(constant.type_name, "i8")
             # Not internal: nothing but the metadata mentions it.
-            result.append(_initializer(names[symbol], type_text, linkage=""))
+            result.append(_constant_global(constant, names[symbol], linkage=""))
     return result, sorted(used, key=lambda each: each[0].index)
 
 
-def _constant_global(entity: Entity, name: str) -> Entity:
-    found = _EXTERNAL.search(entity.text)
-    return _initializer(name, found[1] if found else "i8", linkage="internal unnamed_addr ")
-
-
-def _initializer(name: str, type_text: str, *, linkage: str) -> Entity:
+def _constant_global(
+    constant: DescribedConstant, name: str, *, linkage: str = "internal unnamed_addr "
+) -> Entity:
     text = (
         f"@{name} = {linkage}addrspace(2) externally_initialized constant "
-        f'{type_text} undef, section "air.fc_initializer"'
+        f'{_llvm_type(constant.type_name)} undef, section "air.fc_initializer"'
     )
     return Entity(f"@{name}", text)
+
+
+def _llvm_type(type_name: str) -> str:
+    """`<3 x float>` of float3, which clang has as a class."""
+    found = _TYPE_NAME.fullmatch(type_name)
+    assert found is not None, type_name
+    scalar = _SCALARS[found[1]]
+    return f"<{found[2]} x {scalar}>" if found[2] else scalar
 
 
 def _renamed(text: str, names: dict[str, str]) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from metalgen import _core
 from metalgen.air import FunctionConstant
 from metalgen.errors import LaunchError
-from metalgen.library.value_types import value_type
+from metalgen.library.value_types import Number, ValueType, value_type
 
-Constants = Mapping[int | str, int | float | bool]
+Constants = Mapping[int | str, Number | Sequence[Number]]
 
 
 def function_constants(
@@ -32,18 +32,29 @@ def function_constants(
     return [values[index] for index in sorted(values)]
 
 
-def _converted(constant: FunctionConstant, value: object) -> bool | int | float:
+def _converted(constant: FunctionConstant, value: object) -> Number | tuple[Number, ...]:
+    """A scalar's number or a vector's numbers, of the type that Python has for them."""
     declared = value_type(constant.type_name)
-    if declared is None or declared.rows * declared.columns != 1:
+    if declared is None or declared.columns != 1:
         raise LaunchError(
-            f"function constant {constant.name!r} is a {constant.type_name}, no scalar"
+            f"function constant {constant.name!r} is a {constant.type_name}, no scalar or vector"
         )
     try:
-        if not isinstance(value, (bool, int, float)):
-            raise LaunchError(f"expected a number, found a {type(value).__name__}")
-        declared.pack([value])
+        given = value if _is_vector(declared) and isinstance(value, Sequence) else [value]
+        numbers = [_number(each) for each in given]
+        declared.pack(numbers)
     except LaunchError as error:
         raise LaunchError(f"function constant {constant.name!r}: {error}") from None
-    if constant.type_name == "bool":
-        return bool(value)
-    return float(value) if declared.scalar.is_float else int(value)
+    convert = bool if declared.scalar.name == "bool" else float if declared.scalar.is_float else int
+    converted = tuple(convert(each) for each in numbers)
+    return converted if _is_vector(declared) else converted[0]
+
+
+def _is_vector(declared: ValueType) -> bool:
+    return declared.rows > 1
+
+
+def _number(value: object) -> Number:
+    if not isinstance(value, (bool, int, float)):
+        raise LaunchError(f"expected a number, found a {type(value).__name__}")
+    return value

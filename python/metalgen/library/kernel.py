@@ -74,8 +74,9 @@ class Kernel:
         kernel in the order of their indices; None leaves an optional one unbound. Without sizes
         there are as many threads as the first tensor has elements. `group_size` is in threads,
         `threadgroup_memory` maps [[threadgroup(i)]] indices to bytes, `constants` function
-        constants (by name or index) to values, and `arg_casts` the types of scalars given for
-        parameters whose own type is unknown ("int32", "fp16" ...; one for all, or by position).
+        constants (by name or index) to values (sequences for vectors), and `arg_casts` the types of
+        scalars given for parameters whose own type is unknown ("int32", "fp16" ...; one for all, or
+        by position).
         Raises LaunchError.
         """
         try:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from metalgen.errors import LaunchError
+from metalgen.errors import LaunchError, MetallibError
 from metalgen.software.signature import metadata_nodes
 
 Scalar = int | float | bool
@@ -109,9 +109,12 @@ def _with_initializer(
     constants: Sequence[_Constant],
     given: Mapping[str, Scalar | Sequence[Scalar]],
 ) -> str:
-    match = _GLOBAL.match(line)
-    if match is None or all(match["name"] != constant.variable for constant in constants):
+    variable = line.partition(" = ")[0]
+    if all(variable != constant.variable for constant in constants):
         return line
+    match = _GLOBAL.match(line)
+    if match is None:
+        raise MetallibError(f"the function constant {variable} is of a type that has no values")
     value = given.get(match["name"])
     literal = "zeroinitializer" if value is None else _literal(match["type"], value)
     return f"{match['name']} = internal addrspace(2) constant {match['type']} {literal}"

@@ -10,9 +10,10 @@ NSString* const kLibraryDomain = @"MTLLibraryErrorDomain";
 
 struct Constant {
   MTLDataType type;
-  std::array<std::byte, 8> bytes;
+  std::array<std::byte, 32> bytes;
 };
 
+// A scalar; the types of two, three and four components follow it, three in the room of four.
 struct NamedType {
   MTLDataType type;
   const char* name;
@@ -30,31 +31,46 @@ constexpr NamedType kTypes[] = {
 
 const NamedType* named(MTLDataType type) {
   for (const NamedType& known : kTypes)
-    if (known.type == type) return &known;
+    if (known.type <= type && type < known.type + 4) return &known;
   return nullptr;
 }
 
+NSUInteger component_count(MTLDataType type) { return type - named(type)->type + 1; }
+
+std::string name_of(MTLDataType type) {
+  const NSUInteger count = component_count(type);
+  return named(type)->name + (count == 1 ? "" : std::to_string(count));
+}
+
 template <typename T>
-T read(const Constant& constant) {
+T read(const std::byte* bytes) {
   T value;
-  __builtin_memcpy(&value, constant.bytes.data(), sizeof value);
+  __builtin_memcpy(&value, bytes, sizeof value);
   return value;
 }
 
-decltype(metalgen::FunctionConstant::value) value_of(const Constant& constant) {
-  switch (constant.type) {
-    case MTLDataTypeBool: return read<bool>(constant);
-    case MTLDataTypeFloat: return double{read<float>(constant)};
-    case MTLDataTypeHalf: return static_cast<double>(read<_Float16>(constant));
-    case MTLDataTypeInt: return std::int64_t{read<std::int32_t>(constant)};
-    case MTLDataTypeShort: return std::int64_t{read<std::int16_t>(constant)};
-    case MTLDataTypeChar: return std::int64_t{read<std::int8_t>(constant)};
-    case MTLDataTypeLong: return read<std::int64_t>(constant);
-    case MTLDataTypeUInt: return std::uint64_t{read<std::uint32_t>(constant)};
-    case MTLDataTypeUShort: return std::uint64_t{read<std::uint16_t>(constant)};
-    case MTLDataTypeUChar: return std::uint64_t{read<std::uint8_t>(constant)};
-    default: return read<std::uint64_t>(constant);
+metalgen::Scalar scalar_at(MTLDataType type, const std::byte* bytes) {
+  switch (type) {
+    case MTLDataTypeBool: return read<bool>(bytes);
+    case MTLDataTypeFloat: return double{read<float>(bytes)};
+    case MTLDataTypeHalf: return static_cast<double>(read<_Float16>(bytes));
+    case MTLDataTypeInt: return std::int64_t{read<std::int32_t>(bytes)};
+    case MTLDataTypeShort: return std::int64_t{read<std::int16_t>(bytes)};
+    case MTLDataTypeChar: return std::int64_t{read<std::int8_t>(bytes)};
+    case MTLDataTypeLong: return read<std::int64_t>(bytes);
+    case MTLDataTypeUInt: return std::uint64_t{read<std::uint32_t>(bytes)};
+    case MTLDataTypeUShort: return std::uint64_t{read<std::uint16_t>(bytes)};
+    case MTLDataTypeUChar: return std::uint64_t{read<std::uint8_t>(bytes)};
+    default: return read<std::uint64_t>(bytes);
   }
+}
+
+std::vector<metalgen::Scalar> components_of(const Constant& constant) {
+  const NamedType& scalar = *named(constant.type);
+  std::vector<metalgen::Scalar> components;
+  for (NSUInteger i = 0; i < component_count(constant.type); ++i)
+    components.push_back(scalar_at(scalar.type, constant.bytes.data() + i * scalar.size));
+  return components;
 }
 
 }  // namespace
@@ -73,7 +89,7 @@ decltype(metalgen::FunctionConstant::value) value_of(const Constant& constant) {
   validate(index < 65536, method, "index must be below 65536");
   Constant& constant = values[index];
   constant.type = type;
-  __builtin_memcpy(constant.bytes.data(), value, known->size);
+  __builtin_memcpy(constant.bytes.data(), value, known->size * component_count(type));
 }
 @end
 
@@ -87,9 +103,9 @@ std::string refusal(const soft::Kernel& kernel, const std::string& name,
     if (found == given->values.end())
       return "function " + name + " has no value for function constant " + wanted.name + " (" +
              std::to_string(wanted.index) + ")";
-    if (named(found->second.type)->name != wanted.type_name)
+    if (name_of(found->second.type) != wanted.type_name)
       return "function constant " + wanted.name + " is of type " + wanted.type_name +
-             ", the value given is a " + named(found->second.type)->name;
+             ", the value given is a " + name_of(found->second.type);
   }
   return "";
 }
@@ -142,7 +158,7 @@ std::string refusal(const soft::Kernel& kernel, const std::string& name,
   }
   for (const soft::ConstantArgument& wanted : function->kernel.constants)
     function->constants.push_back(
-        {wanted.index, wanted.type_name, value_of(values->values[wanted.index])});
+        {wanted.index, wanted.type_name, components_of(values->values[wanted.index])});
   function->needs_constants = false;
   return function;
 }

@@ -16,10 +16,12 @@ Describe describe_callback = nullptr;
 Translate translate_callback = nullptr;
 thread_local std::string answer;
 
-std::string number_text(const metalgen::FunctionConstant& constant) {
+// The components, each behind a space.
+std::string numbers_text(const metalgen::FunctionConstant& constant) {
   std::ostringstream text;
   text.precision(17);
-  std::visit([&](auto value) { text << value; }, constant.value);
+  for (const metalgen::Scalar& component : constant.components)
+    std::visit([&](auto value) { text << ' ' << value; }, component);
   return text.str();
 }
 
@@ -60,8 +62,8 @@ metalgen::NativeCode translate(std::uint64_t metallib, const std::string& kernel
                                metalgen::Variant variant) {
   std::string values;
   for (const auto& constant : constants)
-    values += std::to_string(constant.index) + " " + constant.type_name + " " +
-              number_text(constant) + "\n";
+    values += std::to_string(constant.index) + " " + constant.type_name +
+              numbers_text(constant) + "\n";
   const char* name = variant == metalgen::Variant::kRows ? "rows" : "any";
   if (!translate_callback(metallib, kernel.c_str(), values.c_str(), name))
     throw std::runtime_error(answer);
