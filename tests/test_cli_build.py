@@ -211,6 +211,34 @@ def test_an_interrupted_build_leaves_nothing(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+INTERRUPTED = """
+import runpy, signal, sys, threading
+
+start = threading.Timer.start
+
+
+def interrupted(timer):
+    start(timer)
+    signal.raise_signal(signal.SIGINT)
+
+
+threading.Timer.start = interrupted
+sys.argv = ["metalgen", "build", sys.argv[1], "-o", sys.argv[2]]
+runpy.run_module("metalgen", run_name="__main__")
+"""
+
+
+def test_an_interrupt_while_the_compiler_starts_ends_a_build_at_once(tmp_path):
+    source = write(tmp_path / "many.metal", SCALE)
+    command = [sys.executable, "-c", INTERRUPTED, source, tmp_path / "x"]
+    cold = {**os.environ, "METALGEN_CACHE_DIR": os.fspath(tmp_path / "cache")}
+    build = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=100, env=cold
+    )
+    assert (build.returncode, build.stderr) == (130, "metalgen: interrupted\n")
+    assert not (tmp_path / "x").exists()
+
+
 def has_children(process: int) -> bool:
     """Whether a process has started another: of a build, the compiler."""
     found = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, check=False)

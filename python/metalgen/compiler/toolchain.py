@@ -114,9 +114,13 @@ def _feed(process: subprocess.Popen[bytes], source: bytes, time_limit: float) ->
         process.kill()
 
     timer = threading.Timer(time_limit, end)
-    timer.start()
+    timer.daemon = True  # an interrupt that comes while it starts must not have us wait for it
     try:
+        timer.start()
         process.communicate(source)
+    except BaseException:
+        process.kill()
+        raise
     finally:
         timer.cancel()
     return late.is_set()
