@@ -132,8 +132,8 @@ BROKEN = {
     ),
     "constants of the wrong size": broken(
         (
-            "set(static_cast<float>(value), MTLDataTypeFloat)",
-            "set(static_cast<double>(value), MTLDataTypeFloat)",
+            "set_components<float>(values, constant, MTLDataTypeFloat)",
+            "set_components<double>(values, constant, MTLDataTypeFloat)",
         ),
         launch.test_function_constants_specialise_a_kernel,
     ),
@@ -142,7 +142,7 @@ BROKEN = {
         launch.test_function_constants_specialise_a_kernel,
     ),
     "pipelines cached without their constants": broken(
-        ("key.second.emplace_back(constant.index, constant.value);", "(void)constant;"),
+        ("key.second.emplace_back(constant.index, constant.components);", "(void)constant;"),
         lifetime.test_equal_constants_give_one_pipeline_and_others_another,
     ),
     "pipelines made without the lock": broken(
